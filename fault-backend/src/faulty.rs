@@ -1,0 +1,260 @@
+//! A device that wraps another one, records what passes, and makes a plan's faults happen.
+//!
+//! Ops are counted from 1 over writes and flushes, as they arrive. Flushes are passed on: a wrapper that swallows
+//! them hides the very bugs it is there for. Once a kill fired, nothing more reaches the inner device.
+
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::block::BlockDevice;
+use crate::fault::{Action, FaultPlan, TORN_SECTOR_BYTES};
+use crate::oplog::OpLogWriter;
+
+/// Ends the tool: in a live run it does not return.
+pub type Kill = Box<dyn FnMut() + Send>;
+
+/// A wrapped device.
+pub struct FaultyDevice<D> {
+    inner: D,
+    plan: FaultPlan,
+    log: Option<OpLogWriter>,
+    kill: Kill,
+    ops: u64,
+    frozen: bool,
+}
+
+impl<D: BlockDevice> FaultyDevice<D> {
+    /// Wraps `inner`. `kill` is called where the plan cuts the run; where it returns (in a test), the device
+    /// answers every later op with EIO.
+    pub fn new(inner: D, plan: FaultPlan, log: Option<OpLogWriter>, kill: Kill) -> Self {
+        let mut device = Self { inner, plan, log, kill, ops: 0, frozen: false };
+        if device.plan.cuts_at_start() {
+            device.cut();
+        }
+        device
+    }
+
+    /// Ops seen so far, the one that was cut included.
+    pub fn ops(&self) -> u64 {
+        self.ops
+    }
+
+    fn cut(&mut self) {
+        self.frozen = true;
+        (self.kill)();
+    }
+
+    fn frozen_error(&self) -> io::Result<()> {
+        if self.frozen { Err(nix::errno::Errno::EIO.into()) } else { Ok(()) }
+    }
+
+    /// Waits as long as the plan wants around a write to this range.
+    fn delay(&self, offset_bytes: u64, len: usize) {
+        let range = offset_bytes..offset_bytes.saturating_add(len as u64);
+        for (region, ms) in self.plan.delays() {
+            if region.touches(&range, self.inner.len_bytes(), self.inner.sector_bytes()) {
+                sleep(Duration::from_millis(ms));
+            }
+        }
+    }
+}
+
+impl<D: BlockDevice> BlockDevice for FaultyDevice<D> {
+    fn len_bytes(&self) -> u64 {
+        self.inner.len_bytes()
+    }
+
+    fn sector_bytes(&self) -> u32 {
+        self.inner.sector_bytes()
+    }
+
+    fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.inner.read_at(offset_bytes, buf)
+    }
+
+    fn write_at(&mut self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
+        self.frozen_error()?;
+        self.delay(offset_bytes, data.len());
+        self.ops += 1;
+        let number = self.ops;
+        let action = self.plan.at_op(number);
+        if action == Some(Action::KillBefore) {
+            self.cut();
+            return self.frozen_error();
+        }
+        if let Some(log) = &mut self.log {
+            log.write_begins(number, offset_bytes, data)?;
+        }
+        if let Some(Action::KillTorn(sectors)) = action {
+            let arrived = data.len().min(sectors as usize * TORN_SECTOR_BYTES);
+            self.inner.write_at(offset_bytes, &data[..arrived])?;
+            self.cut();
+            return self.frozen_error();
+        }
+        self.inner.write_at(offset_bytes, data)?;
+        if let Some(log) = &mut self.log {
+            log.ends(number)?;
+        }
+        if action == Some(Action::KillAfter) {
+            self.cut();
+            return self.frozen_error();
+        }
+        self.delay(offset_bytes, data.len());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.frozen_error()?;
+        self.ops += 1;
+        let number = self.ops;
+        let action = self.plan.at_op(number);
+        // A flush has no inside: torn is before it.
+        if matches!(action, Some(Action::KillBefore | Action::KillTorn(_))) {
+            self.cut();
+            return self.frozen_error();
+        }
+        if let Some(log) = &mut self.log {
+            log.flush_begins(number)?;
+        }
+        self.inner.flush()?;
+        if let Some(log) = &mut self.log {
+            log.ends(number)?;
+        }
+        if action == Some(Action::KillAfter) {
+            self.cut();
+            return self.frozen_error();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: a fault changes exactly what its text says and nothing else. Method: a small script of ops runs on a
+    //! vector through the wrapper, with a kill that only sets a flag, and the vector is compared with the script's
+    //! prefix.
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::oplog;
+
+    #[derive(Default)]
+    struct Ram {
+        bytes: Vec<u8>,
+        flushes: Arc<AtomicU64>,
+    }
+
+    impl BlockDevice for Ram {
+        fn len_bytes(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+        fn sector_bytes(&self) -> u32 {
+            512
+        }
+        fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
+            buf.copy_from_slice(&self.bytes[offset_bytes as usize..][..buf.len()]);
+            Ok(())
+        }
+        fn write_at(&mut self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
+            self.bytes[offset_bytes as usize..][..data.len()].copy_from_slice(data);
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.flushes.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    const LEN: usize = 1 << 20;
+
+    /// Ops 1 to 4: three sectors of 1, a flush, three sectors of 2 over the middle, one sector of 3.
+    fn script(device: &mut impl BlockDevice) -> io::Result<()> {
+        device.write_at(100 * 512, &[1; 1536])?;
+        device.flush()?;
+        device.write_at(101 * 512, &[2; 1536])?;
+        device.write_at(400 * 512, &[3; 512])
+    }
+
+    fn run(plan: &str) -> (Vec<u8>, u64, u64) {
+        let kills = Arc::new(AtomicU64::new(0));
+        let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+        let flushes = ram.flushes.clone();
+        let counter = kills.clone();
+        let kill = Box::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut device = FaultyDevice::new(ram, plan.parse().unwrap(), None, kill);
+        let result = script(&mut device);
+        assert_eq!(result.is_err(), kills.load(Ordering::Relaxed) > 0, "after a kill the tool sees EIO");
+        (device.inner.bytes, kills.load(Ordering::Relaxed), flushes.load(Ordering::Relaxed))
+    }
+
+    fn sectors(bytes: &[u8]) -> Vec<u8> {
+        [100, 101, 102, 103, 400].iter().map(|sector| bytes[sector * 512]).collect()
+    }
+
+    #[test]
+    fn each_kill_leaves_exactly_the_prefix_that_its_text_names() {
+        for (plan, expected, kills, flushes) in [
+            ("", [1, 2, 2, 2, 3], 0, 1),
+            ("a0", [0, 0, 0, 0, 0], 1, 0),
+            ("b1", [0, 0, 0, 0, 0], 1, 0),
+            ("t1.2", [1, 1, 0, 0, 0], 1, 0),
+            ("a1", [1, 1, 1, 0, 0], 1, 0),
+            ("b2", [1, 1, 1, 0, 0], 1, 0),
+            ("t2.1", [1, 1, 1, 0, 0], 1, 0),
+            ("a2", [1, 1, 1, 0, 0], 1, 1),
+            ("t3.0", [1, 1, 1, 0, 0], 1, 1),
+            ("t3.1", [1, 2, 1, 0, 0], 1, 1),
+            ("t3.99", [1, 2, 2, 2, 0], 1, 1),
+            ("a3", [1, 2, 2, 2, 0], 1, 1),
+            ("a9", [1, 2, 2, 2, 3], 0, 1),
+        ] {
+            let (bytes, fired, flushed) = run(plan);
+            assert_eq!(
+                (sectors(&bytes), fired, flushed),
+                (expected.to_vec(), kills, flushes),
+                "plan `{plan}`"
+            );
+        }
+    }
+
+    #[test]
+    fn flushes_are_passed_on() {
+        assert_eq!(run("").2, 1);
+    }
+
+    #[test]
+    fn only_writes_to_gpt_sectors_wait_before_and_after() {
+        let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+        let mut device = FaultyDevice::new(ram, "dgpt.40".parse().unwrap(), None, Box::new(|| {}));
+        let time = |device: &mut FaultyDevice<Ram>, offset: u64| {
+            let start = Instant::now();
+            device.write_at(offset, &[1; 512]).unwrap();
+            start.elapsed()
+        };
+        // A sleep never ends early, so only the lower bounds are sure on a busy machine.
+        assert!(time(&mut device, 512) >= Duration::from_millis(80));
+        assert!(time(&mut device, LEN as u64 - 512) >= Duration::from_millis(80));
+        let elsewhere = (0..5).map(|_| time(&mut device, LEN as u64 / 2)).min().unwrap();
+        assert!(elsewhere < Duration::from_millis(40), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn the_log_holds_every_op_and_the_torn_one_without_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ops");
+        let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+        let log = OpLogWriter::create(&path).unwrap();
+        let mut device = FaultyDevice::new(ram, "t3.1".parse().unwrap(), Some(log), Box::new(|| {}));
+        assert_eq!(script(&mut device).unwrap_err().raw_os_error(), Some(nix::errno::Errno::EIO as i32));
+        let ops = oplog::read(&path).unwrap();
+        let ended: Vec<_> = ops.iter().map(|op| (op.number, op.ended_ns.is_some())).collect();
+        assert_eq!(ended, [(1, true), (2, true), (3, false)]);
+        assert_eq!(device.ops(), 3);
+    }
+}

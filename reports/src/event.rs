@@ -1,0 +1,276 @@
+//! The one typed event stream of a campaign. The harness emits it; the terminal, the JSONL store, `report.json`
+//! and the tables at the end only read it, so no two of them can disagree about what happened.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Schema number of the stream and of `report.json`.
+pub const SCHEMA: u32 = 1;
+
+/// Something that happened in a campaign, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// First event of every stream.
+    CampaignStarted(CampaignStarted),
+    /// The volume before the first phase is there.
+    FixtureReady {
+        /// Content id of the volume.
+        fixture_id: String,
+        /// Whether it came from the cache.
+        cached: bool,
+        /// Length of the volume in bytes.
+        len_bytes: u64,
+        /// Time to get it.
+        wall_ms: u64,
+    },
+    /// One uninterrupted run of one phase.
+    BaselineRun {
+        /// Phase.
+        phase: String,
+        /// Ordinal, from 1.
+        run: u32,
+        /// Mutations.
+        ops: u64,
+        /// Completed flushes.
+        flushes: u64,
+        /// Duration.
+        wall_ms: u64,
+    },
+    /// All uninterrupted runs of a phase are there and its volatile mask is known.
+    BaselineReady {
+        /// Phase.
+        phase: String,
+        /// Bytes in which the runs differ.
+        volatile_bytes: u64,
+        /// Content id of the baseline.
+        content_id: String,
+    },
+    /// An oracle was shown a deliberately damaged copy and objected to it.
+    OracleProved {
+        /// Phase.
+        phase: String,
+        /// Oracle's name.
+        oracle: String,
+    },
+    /// Something that the campaign can't judge, in words.
+    NotTested {
+        /// What, why, and how to mend it.
+        what: String,
+    },
+    /// Something a person should know.
+    Warning {
+        /// One line.
+        text: String,
+    },
+    /// An iteration begins.
+    IterationStarted {
+        /// Ordinal, from 1.
+        iteration: u64,
+    },
+    /// A kill was attempted and the crash state sampled.
+    Kill(Kill),
+    /// The resume ran to its end and the oracles answered.
+    Judged {
+        /// Iteration.
+        iteration: u64,
+        /// Phase.
+        phase: String,
+        /// What the oracles' answers add up to.
+        verdict: Verdict,
+        /// Kills before it.
+        kills: u32,
+        /// Duration of resume and oracles.
+        wall_ms: u64,
+    },
+    /// A failure with its reproduction.
+    Finding(Finding),
+    /// Last event of a stream that ended by itself.
+    CampaignEnded {
+        /// How it ended.
+        outcome: Outcome,
+        /// Exit code that follows from everything before.
+        exit_code: u8,
+        /// Duration of the campaign in seconds.
+        wall_s: f64,
+    },
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CampaignStarted {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of killpoint.
+    pub killpoint: String,
+    /// Scenario's name.
+    pub scenario: String,
+    /// Scale, where the scenario has scales.
+    pub scale: Option<String>,
+    /// Digest of the resolved scenario.
+    pub scenario_digest: String,
+    /// Phases in order.
+    pub phases: Vec<String>,
+    /// The command that it belongs to.
+    pub command: Command,
+    /// Where the tool's I/O passes through us.
+    pub seam: Seam,
+    /// Campaign's seed.
+    pub seed: u64,
+    /// Crash models.
+    pub model: Vec<String>,
+    /// Iterations asked for; none where the campaign is bounded by time.
+    pub iterations: Option<u64>,
+    /// Time asked for, in seconds; none where it is bounded by iterations.
+    pub for_s: Option<u64>,
+    /// Versions of the tools by program.
+    pub tool_versions: BTreeMap<String, String>,
+}
+
+/// The command that a campaign belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Live random kills.
+    Run,
+    /// One finding again.
+    Repro,
+}
+
+/// Where the tool's I/O passes through us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seam {
+    /// The hook inside targets that link `fault-backend`.
+    InProcess,
+}
+
+/// One kill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kill {
+    /// Iteration.
+    pub iteration: u64,
+    /// Phase.
+    pub phase: String,
+    /// Ordinal within iteration and phase, from 1.
+    pub attempt: u32,
+    /// Time from the tool's start to the kill.
+    pub at_ms: f64,
+    /// The tool died of our signal before its last op.
+    pub landed: bool,
+    /// Furthest step mark seen before the kill; `start` before the first.
+    pub step: String,
+    /// Last op that completed.
+    pub op: u64,
+    /// Whether the kill fell inside a write, of which some pages had arrived.
+    pub inside_op: bool,
+    /// Content id of the crash state.
+    pub content_id: String,
+    /// Whether this content was seen before in the campaign.
+    pub distinct: bool,
+    /// Differs from both the phase's start and its baseline.
+    pub interior: bool,
+    /// Scratch directory was wiped afterwards.
+    pub scratch_wiped: bool,
+    /// GPT sample; none where the volume holds no GPT.
+    pub gpt: Option<GptSample>,
+    /// State of each copy by label.
+    pub copies: BTreeMap<String, CopyState>,
+}
+
+/// What a GPT looks like at a crash. Flags may overlap, but for `clean`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GptSample {
+    /// Nothing below holds.
+    pub clean: bool,
+    /// A header's own CRC (or signature) is wrong.
+    pub header_crc: bool,
+    /// The primary entry array does not match the CRC in its header.
+    pub torn_primary: bool,
+    /// The backup entry array does not match the CRC in its header.
+    pub torn_backup: bool,
+    /// The copies disagree (entry arrays differ).
+    pub mismatch: bool,
+    /// Neither copy is valid.
+    pub no_valid_copy: bool,
+}
+
+/// How much of a copy had arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CopyState {
+    /// Nothing of the final content.
+    Empty,
+    /// Some of it.
+    Partial,
+    /// All of it.
+    Complete,
+}
+
+/// What the oracles' answers add up to for one crash state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Resume exited as accepted and every oracle holds.
+    Recovered,
+    /// The volume is what it was before the run, where the scenario accepts that.
+    RolledBack,
+    /// Resume exited otherwise, with the data intact by the other oracles.
+    Refused,
+    /// The resume died of a signal of its own.
+    Crashed,
+    /// Resume exited as accepted, but bytes differ from the baseline outside the mask.
+    Diverged,
+    /// An oracle that guards data fails.
+    Corrupt,
+    /// The resume or an oracle ran past its limit.
+    Hung,
+    /// An oracle could not run, or the fault did not land.
+    NotMeasured,
+}
+
+/// A failure with its reproduction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// Short id, unique within the campaign, in order of appearance: `F1`.
+    pub id: String,
+    /// Token that reproduces it.
+    pub token: String,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Phase.
+    pub phase: String,
+    /// Step of the last kill.
+    pub step: String,
+    /// The kills, readable: `after op 12, then inside op 3 after 8 sectors`.
+    pub point: String,
+    /// Oracle that failed.
+    pub oracle: String,
+    /// What differs, in the structure's own terms as far as it is known.
+    pub explain: String,
+    /// The line to paste.
+    pub repro: String,
+}
+
+/// How a campaign ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "how", deny_unknown_fields)]
+pub enum Outcome {
+    /// Everything that was asked for was done.
+    Completed,
+    /// A signal ended it.
+    Interrupted {
+        /// `SIGINT` or `SIGTERM`.
+        signal: String,
+    },
+    /// It could not go on.
+    Stopped {
+        /// What happened, and what to do.
+        reason: String,
+    },
+}

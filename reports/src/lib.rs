@@ -1,0 +1,36 @@
+//! One typed event stream and what reads it. The harness emits [`Event`]s into a [`Stream`]; the event log, the
+//! terminal, `report.json` and the summary are derived from it and from nothing else, so they can't disagree.
+//! This crate knows nothing of disks, tools or kills beyond what an event says.
+
+#![forbid(unsafe_code)]
+
+mod ballast;
+mod counts;
+mod error;
+mod event;
+mod exit;
+mod jsonl;
+mod report;
+mod sink;
+mod status;
+pub mod summary;
+mod tally;
+mod terminal;
+
+#[cfg(test)]
+mod samples;
+
+pub use counts::Counts;
+pub use error::StoreError;
+pub use event::{
+    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, SCHEMA, Seam, Verdict,
+};
+pub use exit::Exit;
+pub use jsonl::{EventLog, RecordedEvents, TornTail};
+pub use report::{
+    Baseline, CopyStates, Expected, Gpt, Interior, Points, Report, States, Throughput, Verdicts,
+};
+pub use sink::{Reader, Stream};
+pub use status::Level;
+pub use tally::{BaselineTally, GptCounts, Tally};
+pub use terminal::{ColorChoice, Terminal, TerminalOptions, UnknownColorChoice};

@@ -1,0 +1,311 @@
+//! Every counter of a campaign, derived once from its events. Readers take their figures from here instead of
+//! counting for themselves; what a figure counts is said at its field and nowhere decided again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::{
+    CampaignStarted, Command, CopyState, Counts, Event, Exit, Finding, GptSample, Kill, Outcome, Verdict,
+};
+
+/// The step name of a kill before the first step mark.
+pub(crate) const START: &str = "start";
+
+/// What is known of one phase's uninterrupted runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaselineTally {
+    /// Uninterrupted runs.
+    pub runs: u64,
+    /// Mutations, of the run with the most.
+    pub ops: u64,
+    /// Completed flushes, of the run with the most.
+    pub flushes: u64,
+    /// Bytes in which the runs differ.
+    pub volatile_bytes: u64,
+}
+
+/// A crash state as far as the campaign tells states apart: phase and content id.
+type State = (String, String);
+
+/// The counters of a campaign. Start with [`Tally::default`] and feed every event to [`Tally::event`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// What was asked for; none until the campaign has started.
+    pub campaign: Option<CampaignStarted>,
+    /// Content id of the fixture.
+    pub fixture_id: Option<String>,
+    /// Uninterrupted runs by phase.
+    pub baselines: BTreeMap<String, BaselineTally>,
+    /// Oracles that objected to a damaged copy, by phase.
+    pub oracles_proved: BTreeMap<String, BTreeSet<String>>,
+    /// Iterations begun.
+    pub iterations_started: u64,
+    /// Iterations of which every phase was judged.
+    pub iterations_done: u64,
+    /// Kills attempted.
+    pub attempted: u64,
+    /// Kills that landed.
+    pub landed: u64,
+    /// Landed kills that left content unlike the phase's start and unlike its baseline.
+    pub interior: u64,
+    /// Landed kills that fell inside a write.
+    pub inside_op: u64,
+    /// Landed kills by step; `start` first, then in order of first appearance.
+    pub kills_by_step: Counts,
+    /// GPT samples at landed kills.
+    pub gpt_samples: u64,
+    /// Among them, how many say so.
+    pub gpt: GptCounts,
+    /// Copy destinations sampled at landed kills, by state.
+    pub copy_states: BTreeMap<CopyState, u64>,
+    /// Findings in order of appearance.
+    pub findings: Vec<Finding>,
+    /// What was not tested, without repetitions.
+    pub not_tested: Vec<String>,
+    /// Warnings, without repetitions.
+    pub warnings: Vec<String>,
+    /// How it ended; none while it goes on or where the stream was cut.
+    pub outcome: Option<Outcome>,
+    /// Exit code that the campaign gave itself.
+    pub exit_code: Option<u8>,
+    /// Duration in seconds, once it ended.
+    pub wall_s: Option<f64>,
+
+    distinct: HashSet<State>,
+    judged: HashMap<State, Verdict>,
+    verdicts: BTreeMap<Verdict, u64>,
+    /// The last landed kill of each iteration and phase that is not judged yet.
+    pending: BTreeMap<(u64, String), State>,
+    /// Phases judged of each iteration that is not done.
+    open: BTreeMap<u64, BTreeSet<String>>,
+}
+
+/// How many GPT samples show what; a sample may count under several, but for `clean`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GptCounts {
+    /// Nothing below holds.
+    pub clean: u64,
+    /// A header's own CRC or signature is wrong.
+    pub header_crc: u64,
+    /// The primary entry array does not match its header's CRC.
+    pub torn_primary: u64,
+    /// The backup entry array does not match its header's CRC.
+    pub torn_backup: u64,
+    /// The entry arrays differ.
+    pub mismatch: u64,
+    /// Neither copy is valid.
+    pub no_valid_copy: u64,
+}
+
+impl Tally {
+    /// Takes in one event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::CampaignStarted(campaign) => {
+                self.kills_by_step.declare(START);
+                self.campaign = Some(campaign.clone());
+            }
+            Event::FixtureReady { fixture_id, .. } => self.fixture_id = Some(fixture_id.clone()),
+            Event::BaselineRun { phase, ops, flushes, .. } => {
+                let baseline = self.baselines.entry(phase.clone()).or_default();
+                baseline.runs += 1;
+                baseline.ops = baseline.ops.max(*ops);
+                baseline.flushes = baseline.flushes.max(*flushes);
+            }
+            Event::BaselineReady { phase, volatile_bytes, .. } => {
+                self.baselines.entry(phase.clone()).or_default().volatile_bytes = *volatile_bytes;
+            }
+            Event::OracleProved { phase, oracle } => {
+                self.oracles_proved.entry(phase.clone()).or_default().insert(oracle.clone());
+            }
+            Event::NotTested { what } => push_new(&mut self.not_tested, what),
+            Event::Warning { text } => push_new(&mut self.warnings, text),
+            Event::IterationStarted { .. } => self.iterations_started += 1,
+            Event::Kill(kill) => self.kill(kill),
+            Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
+            Event::Finding(finding) => self.findings.push(finding.clone()),
+            Event::CampaignEnded { outcome, exit_code, wall_s } => {
+                self.outcome = Some(outcome.clone());
+                self.exit_code = Some(*exit_code);
+                self.wall_s = Some(*wall_s);
+            }
+        }
+    }
+
+    /// Different contents that landed kills left, told apart by phase and content id.
+    pub fn distinct_states(&self) -> u64 {
+        self.distinct.len() as u64
+    }
+
+    /// Different crash states that were judged.
+    pub fn judged_states(&self) -> u64 {
+        self.judged.len() as u64
+    }
+
+    /// Judged states with this verdict. A state judged more than once counts under its worst verdict.
+    pub fn verdict(&self, verdict: Verdict) -> u64 {
+        self.verdicts.get(&verdict).copied().unwrap_or(0)
+    }
+
+    /// Share of the landed kills that left content unlike both start and baseline, 0 to 1.
+    pub fn interior_share(&self) -> f64 {
+        share(self.interior, self.landed)
+    }
+
+    /// Crash points that there are to reach: for each phase its mutations, and the point before the first.
+    pub fn possible_points(&self) -> u64 {
+        self.baselines.values().map(|baseline| baseline.ops + 1).sum()
+    }
+
+    /// Judged states a second; 0 until the campaign ended.
+    pub fn judged_states_per_s(&self) -> f64 {
+        match self.wall_s {
+            Some(wall_s) if wall_s > 0.0 => self.judged_states() as f64 / wall_s,
+            _ => 0.0,
+        }
+    }
+
+    /// The exit code that follows from the events. What no event tells (bad usage, a failed baseline, a lack of
+    /// this machine) the caller adds with [`Exit::worst`].
+    ///
+    /// Random kills may miss now and then, so single misses of `run` are only counted; none landed at all, or any
+    /// miss of `repro`, is not measured. So is a campaign that judged nothing.
+    pub fn exit(&self) -> Exit {
+        let failed = [Verdict::Crashed, Verdict::Diverged, Verdict::Corrupt, Verdict::Hung];
+        let found = !self.findings.is_empty() || failed.iter().any(|verdict| self.verdict(*verdict) > 0);
+        let repro = self.campaign.as_ref().is_some_and(|campaign| campaign.command == Command::Repro);
+        let unmeasured = self.verdict(Verdict::NotMeasured) > 0
+            || self.judged.is_empty()
+            || (repro && self.landed < self.attempted)
+            || matches!(self.outcome, Some(Outcome::Stopped { .. }));
+        let interrupted = matches!(self.outcome, Some(Outcome::Interrupted { .. }));
+        let holding = [
+            (found, Exit::Findings),
+            (interrupted, Exit::Interrupted),
+            (unmeasured, Exit::NotMeasured),
+        ];
+        Exit::worst(holding.into_iter().filter_map(|(holds, exit)| holds.then_some(exit)))
+    }
+
+    fn kill(&mut self, kill: &Kill) {
+        self.attempted += 1;
+        // A kill that missed left no crash state: counting its sample would be counting the baseline.
+        if !kill.landed {
+            return;
+        }
+        self.landed += 1;
+        self.interior += u64::from(kill.interior);
+        self.inside_op += u64::from(kill.inside_op);
+        self.kills_by_step.add(&kill.step, 1);
+        if let Some(sample) = &kill.gpt {
+            self.gpt_samples += 1;
+            self.gpt.add(sample);
+        }
+        for state in kill.copies.values() {
+            *self.copy_states.entry(*state).or_default() += 1;
+        }
+        let state = (kill.phase.clone(), kill.content_id.clone());
+        self.distinct.insert(state.clone());
+        self.pending.insert((kill.iteration, kill.phase.clone()), state);
+    }
+
+    fn judged(&mut self, iteration: u64, phase: &str, verdict: Verdict) {
+        match self.pending.remove(&(iteration, phase.to_owned())) {
+            Some(state) => self.count(state, verdict),
+            // Every kill missed: a pass here survived nothing, but a failure must still show.
+            None if verdict.is_pass() => {}
+            None => self.count((phase.to_owned(), String::new()), verdict),
+        }
+        let phases = self.campaign.as_ref().map_or(1, |campaign| campaign.phases.len());
+        let judged = self.open.entry(iteration).or_default();
+        judged.insert(phase.to_owned());
+        if judged.len() >= phases {
+            self.open.remove(&iteration);
+            self.iterations_done += 1;
+        }
+    }
+
+    fn count(&mut self, state: State, verdict: Verdict) {
+        match self.judged.get_mut(&state) {
+            Some(known) if known.badness() >= verdict.badness() => return,
+            Some(known) => {
+                let milder = std::mem::replace(known, verdict);
+                if let Some(count) = self.verdicts.get_mut(&milder) {
+                    *count -= 1;
+                }
+            }
+            None => {
+                self.judged.insert(state, verdict);
+            }
+        }
+        *self.verdicts.entry(verdict).or_default() += 1;
+    }
+}
+
+impl GptCounts {
+    fn add(&mut self, sample: &GptSample) {
+        self.clean += u64::from(sample.clean);
+        self.header_crc += u64::from(sample.header_crc);
+        self.torn_primary += u64::from(sample.torn_primary);
+        self.torn_backup += u64::from(sample.torn_backup);
+        self.mismatch += u64::from(sample.mismatch);
+        self.no_valid_copy += u64::from(sample.no_valid_copy);
+    }
+}
+
+impl Verdict {
+    /// All verdicts, in the order in which reports list them.
+    pub const ALL: [Self; 8] = [
+        Self::Recovered,
+        Self::RolledBack,
+        Self::Refused,
+        Self::Crashed,
+        Self::Diverged,
+        Self::Corrupt,
+        Self::Hung,
+        Self::NotMeasured,
+    ];
+
+    /// The name that reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::RolledBack => "rolled-back",
+            Self::Refused => "refused",
+            Self::Crashed => "crashed",
+            Self::Diverged => "diverged",
+            Self::Corrupt => "corrupt",
+            Self::Hung => "hung",
+            Self::NotMeasured => "not-measured",
+        }
+    }
+
+    /// Whether it counts as passed.
+    pub fn is_pass(self) -> bool {
+        matches!(self, Self::Recovered | Self::RolledBack)
+    }
+
+    /// How bad it is, for sorting: 0 for a pass, corruption the highest.
+    pub fn badness(self) -> u8 {
+        match self {
+            Self::Recovered => 0,
+            Self::RolledBack => 1,
+            Self::NotMeasured => 2,
+            Self::Refused => 3,
+            Self::Diverged => 4,
+            Self::Hung => 5,
+            Self::Crashed => 6,
+            Self::Corrupt => 7,
+        }
+    }
+}
+
+/// `part` of `whole`, 0 to 1; 0 where there is no whole.
+pub(crate) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn push_new(list: &mut Vec<String>, text: &str) {
+    if !list.iter().any(|known| known == text) {
+        list.push(text.to_owned());
+    }
+}

@@ -1,0 +1,79 @@
+//! External programs: which Debian package has one, and where it is. The system folders are searched besides `PATH`,
+//! since an ordinary Debian user has no `/usr/sbin` in it, where the file-system tools live.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Program and Debian package, sorted by program.
+const PACKAGES: &[(&str, &str)] = &[
+    ("debugfs", "e2fsprogs"),
+    ("dumpe2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("e2image", "e2fsprogs"),
+    ("fsck.fat", "dosfstools"),
+    ("fusermount3", "fuse3"),
+    ("growpart", "cloud-guest-utils"),
+    ("losetup", "mount"),
+    ("mcopy", "mtools"),
+    ("mdir", "mtools"),
+    ("mke2fs", "e2fsprogs"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.fat", "dosfstools"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mount", "mount"),
+    ("ntfsfix", "ntfs-3g"),
+    ("ntfsresize", "ntfs-3g"),
+    ("parted", "parted"),
+    ("partx", "util-linux"),
+    ("qemu-img", "qemu-utils"),
+    ("resize2fs", "e2fsprogs"),
+    ("sfdisk", "fdisk"),
+    ("sgdisk", "gdisk"),
+    ("tune2fs", "e2fsprogs"),
+    ("unsquashfs", "squashfs-tools"),
+];
+
+/// The Debian package that has `program`, where it is known.
+#[must_use]
+pub fn package_of(program: &str) -> Option<&'static str> {
+    let found = PACKAGES.binary_search_by_key(&program, |(name, _)| name).ok()?;
+    Some(PACKAGES[found].1)
+}
+
+/// Where `program` is: in `PATH`, else in `/usr/local/sbin`, `/usr/sbin` or `/sbin`; a name with a slash is a path.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return is_executable(Path::new(program)).then(|| PathBuf::from(program));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_sorted_so_that_every_entry_is_found() {
+        for (program, package) in PACKAGES {
+            assert_eq!(package_of(program), Some(*package));
+        }
+        assert_eq!(package_of("no-such-program"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_executable_is_no_program() {
+        assert!(find("sh").is_some());
+        assert!(find("/etc/passwd").is_none());
+        assert!(find("no-such-program").is_none());
+    }
+}

@@ -1,0 +1,214 @@
+//! The file-system programs: found, run with a clean environment and a fixed clock, their output kept in bounds.
+//!
+//! `e2fsck -n` reads the disk in place; everything else works on a staged copy ([`stage`]). Only a repair that the
+//! user asked for (`e2fsck -y`) writes the disk from a child, with the order that e2fsck itself keeps.
+
+pub mod stage;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::disk::{Disk, Extent};
+use crate::error::{Error, Result};
+use crate::patch::{self, Patch};
+use crate::{ext4, fat, planted};
+use stage::Stage;
+
+/// How much of a program's output is kept: the end, where the verdict stands.
+const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
+/// A program that prints more than this is looping (`e2fsck -n` does on some damage) and is killed.
+const OUTPUT_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What the file-system programs need to be run.
+pub struct Tools {
+    /// The directory for staged copies.
+    pub scratch: PathBuf,
+}
+
+/// One call of a program.
+pub(crate) struct Call<'a> {
+    pub program: &'static str,
+    pub package: &'static str,
+    pub args: Vec<OsString>,
+    /// The time of day that the program shall see, in seconds since 1970: it ends up in superblocks.
+    pub clock_s: u64,
+    /// What the program gets as standard input; nothing if `None`.
+    pub stdin: Option<File>,
+    /// The exit codes that mean success.
+    pub accepted: &'a [i32],
+}
+
+impl Tools {
+    /// Runs a program to its end; its output, standard error included.
+    pub(crate) fn run(&self, call: Call<'_>) -> Result<String> {
+        let Call { program, package, args, clock_s, stdin, accepted } = call;
+        let found = find(program).ok_or(Error::MissingProgram { program, package })?;
+        let (mut output, sink) = io::pipe().map_err(Error::io("make a pipe for", &found))?;
+        let spawn = |sink: io::PipeWriter| -> io::Result<Child> {
+            Command::new(&found)
+                .args(&args)
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .env("LC_ALL", "C")
+                .env("TZ", "UTC0")
+                .env("E2FSPROGS_FAKE_TIME", clock_s.to_string())
+                .env("E2FSCK_TIME", clock_s.to_string())
+                .env("TMPDIR", &self.scratch)
+                .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+                .stdout(sink.try_clone()?)
+                .stderr(sink)
+                .spawn()
+        };
+        let mut child = spawn(sink).map_err(Error::io("run", &found))?;
+        let read = read_tail(&mut output);
+        if !matches!(read, Ok((_, true))) {
+            // It may have ended by itself meanwhile; either way it is reaped below.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(Error::io("wait for", &found))?;
+        let (output, complete) = read.map_err(Error::io("read the output of", &found))?;
+        let code = status.code().filter(|_| complete);
+        if code.is_some_and(|code| accepted.contains(&code)) {
+            return Ok(output);
+        }
+        let args = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Err(Error::Tool { program, args, output, status: code })
+    }
+}
+
+/// The last [`OUTPUT_KEPT_BYTES`] that come out of `from`, and whether its end was reached in bounds.
+fn read_tail(from: &mut impl Read) -> io::Result<(String, bool)> {
+    let mut kept = Vec::new();
+    let mut total = 0;
+    let mut buf = vec![0; 16 * 1024];
+    let complete = loop {
+        match from.read(&mut buf) {
+            Ok(0) => break true,
+            Ok(n) => {
+                total += n;
+                kept.extend_from_slice(&buf[..n]);
+                if kept.len() > 2 * OUTPUT_KEPT_BYTES {
+                    kept.drain(..kept.len() - OUTPUT_KEPT_BYTES);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if total > OUTPUT_MAX_BYTES {
+            break false;
+        }
+    };
+    kept.drain(..kept.len().saturating_sub(OUTPUT_KEPT_BYTES));
+    Ok((String::from_utf8_lossy(&kept).into_owned(), complete))
+}
+
+/// Where a program lies. An ordinary user's `PATH` lacks the `sbin` directories that these programs are in, so
+/// beside each `bin` its `sbin` is searched too.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let is_program = |candidate: &Path| {
+        candidate.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&path)
+        .flat_map(|dir| {
+            let sibling = (dir.file_name() == Some(OsStr::new("bin"))).then(|| dir.with_file_name("sbin"));
+            [Some(dir), sibling]
+        })
+        .flatten()
+        .map(|dir| dir.join(program))
+        .find(|candidate| is_program(candidate))
+}
+
+/// Refuses where a program that any change of an ext4 file system needs is missing.
+fn require_e2fsprogs() -> Result<()> {
+    for program in ["e2fsck", "resize2fs"] {
+        find(program).ok_or(Error::MissingProgram { program, package: "e2fsprogs" })?;
+    }
+    Ok(())
+}
+
+/// Checks an ext4 file system in place. With `fix`, e2fsck repairs what it finds and replays an unclean journal;
+/// without, both are refused.
+pub fn check_ext4(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Result<()> {
+    require_e2fsprogs()?;
+    let Some(info) = ext4::probe(disk, at)? else {
+        return Err(ext4::not_ext4(at));
+    };
+    if !fix && info.needs_recovery {
+        return Err(ext4::unclean_journal(at));
+    }
+    let mode = if fix { "-y" } else { "-n" };
+    let (name, stdin) = child_name(disk.path(), fix)?;
+    let mut target = name;
+    target.push(format!("?offset={}", at.offset_bytes));
+    let result = tools.run(Call {
+        program: "e2fsck",
+        package: "e2fsprogs",
+        args: vec!["-f".into(), mode.into(), target],
+        clock_s: info.clock_s,
+        stdin,
+        accepted: if fix { &[0, 1, 2] } else { &[0] },
+    });
+    match result {
+        // The planted tool believes that the shrink's own e2fsck -y will mend whatever a kill left.
+        Err(Error::Tool { .. }) if planted::active() == Some(planted::Bug::NaiveCopyBack) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// A name for the disk that e2fsprogs takes as it stands, and the standard input that goes with it. They read
+/// `?` as the start of options and `TAG=` as a label to look up.
+fn child_name(path: &Path, writable: bool) -> Result<(OsString, Option<File>)> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.contains(&b'?') {
+        let file = File::options().read(true).write(writable).open(path).map_err(Error::io("open", path))?;
+        return Ok(("/proc/self/fd/0".into(), Some(file)));
+    }
+    if path.is_absolute() {
+        return Ok((path.as_os_str().to_owned(), None));
+    }
+    Ok((OsString::from_vec([b"./", bytes].concat()), None))
+}
+
+/// Checks a FAT file system: structurally by our own reader and, where it is installed, by fsck.fat on a staged
+/// copy. With `fix`, what fsck.fat repairs there is written back.
+pub fn check_fat(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Result<()> {
+    if find("fsck.fat").is_none() {
+        eprintln!(
+            "warning: fsck.fat is not installed (Debian package dosfstools): EFI System is not checked by it"
+        );
+        return fat::check(disk, at);
+    }
+    let mut stage = Stage::create(tools, at.len_bytes)?;
+    stage.copy_all(disk, at)?;
+    tools.run(Call {
+        program: "fsck.fat",
+        package: "dosfstools",
+        args: vec![if fix { "-a" } else { "-n" }.into(), stage.path().into()],
+        clock_s: 0,
+        stdin: None,
+        accepted: if fix { &[0, 1] } else { &[0] },
+    })?;
+    if fix {
+        write_back(disk, at, &stage)?;
+    }
+    fat::check(disk, at)
+}
+
+fn write_back(disk: &dyn Disk, at: Extent, stage: &Stage) -> Result<()> {
+    let mut patch = Patch::new(disk);
+    let mut buf = vec![0; patch::WRITE_MAX_BYTES];
+    let mut done = 0;
+    while done < at.len_bytes {
+        let len = (at.len_bytes - done).min(buf.len() as u64) as usize;
+        stage.read_at(done, &mut buf[..len])?;
+        patch.put(at.offset_bytes + done, &buf[..len])?;
+        done += len as u64;
+    }
+    patch::flush(disk)
+}

@@ -1,0 +1,33 @@
+//! Deliberate bugs for testing the tests: with cargo feature `planted`, the environment variable `RESIZER_BUG`
+//! names one of them. Without the feature [`active`] is a constant and the name is not in the binary.
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A shrunk image is copied straight over its partition, with one flush at the end and no marker.
+    NaiveCopyBack,
+    /// On a resume, a relocated partition gets a random unique GUID.
+    RandomGuid,
+    /// The flush after the backup header is left out.
+    NoFlushBackup,
+    /// The flush after the primary header is left out.
+    NoFlushPrimary,
+}
+
+/// The bug asked for, if any.
+#[cfg(feature = "planted")]
+pub fn active() -> Option<Bug> {
+    match std::env::var("RESIZER_BUG").ok()?.as_str() {
+        "naive-copy-back" => Some(Bug::NaiveCopyBack),
+        "random-guid" => Some(Bug::RandomGuid),
+        "no-flush-backup" => Some(Bug::NoFlushBackup),
+        "no-flush-primary" => Some(Bug::NoFlushPrimary),
+        _ => None,
+    }
+}
+
+/// The bug asked for, if any: none in a build without feature `planted`.
+#[cfg(not(feature = "planted"))]
+pub const fn active() -> Option<Bug> {
+    None
+}
