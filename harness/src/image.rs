@@ -1,0 +1,382 @@
+//! Whole images: their content id, their byte-exact differences, and sparse copies of them.
+//!
+//! Everything streams through small buffers and skips holes, so a large sparse image costs what its data costs.
+//! A path may be a file or a volume (a directory of files, taken in the order of their relative paths).
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use fault_backend::content_id::{CHUNK_BYTES, ContentHasher, ContentId};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
+
+/// Length of the read buffers; a multiple of [`CHUNK_BYTES`].
+const BLOCK_BYTES: usize = 1 << 20;
+/// Unit in which differences are narrowed down and put right.
+const PAGE_BYTES: usize = 4096;
+
+/// Content id of a file, or of a volume (which is an id of its files' names and ids).
+pub fn content_id(path: &Path) -> io::Result<ContentId> {
+    if !path.is_dir() {
+        let file = File::open(path)?;
+        let len = len_bytes(&file)?;
+        return content_of(&file, 0..len);
+    }
+    let mut listing = String::new();
+    for name in files(path)? {
+        let id = content_id(&path.join(&name))?;
+        listing.push_str(&format!("{id} {}\n", name.display()));
+    }
+    let mut hasher = ContentHasher::new(listing.len() as u64);
+    for (chunk, index) in listing.as_bytes().chunks(CHUNK_BYTES).zip(0..) {
+        hasher.chunk(index, chunk);
+    }
+    Ok(hasher.finish())
+}
+
+/// Content id of a part of a file, as if it were a file of its own.
+pub fn content_of(file: &File, range: Range<u64>) -> io::Result<ContentId> {
+    let mut hasher = ContentHasher::new(range.end.saturating_sub(range.start));
+    for_each_chunk(file, range, |_, part| hasher.add(part))?;
+    Ok(hasher.finish())
+}
+
+/// What each chunk of a part of a file adds to its content id; 0 for chunks of zeros.
+pub fn chunk_parts(file: &File, range: Range<u64>) -> io::Result<Vec<u128>> {
+    let mut parts = vec![0; chunk_count(range.end.saturating_sub(range.start))];
+    for_each_chunk(file, range, |index, part| parts[index as usize] = part)?;
+    Ok(parts)
+}
+
+/// Number of chunks of so many bytes.
+pub fn chunk_count(len_bytes: u64) -> usize {
+    len_bytes.div_ceil(CHUNK_BYTES as u64) as usize
+}
+
+/// Calls back for each chunk that holds data; chunks are counted from the range's start.
+fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, u128)) -> io::Result<()> {
+    let mut buffer = vec![0; BLOCK_BYTES];
+    let mut data = DataSeeker::new(file, range.end);
+    let mut at = range.start;
+    while at < range.end {
+        let Some(next) = data.next_from(at)? else { break };
+        at = next - (next - range.start) % CHUNK_BYTES as u64;
+        let len = (range.end - at).min(BLOCK_BYTES as u64) as usize;
+        let block = &mut buffer[..len];
+        file.read_exact_at(block, at)?;
+        let first = (at - range.start) / CHUNK_BYTES as u64;
+        for (chunk, index) in block.chunks(CHUNK_BYTES).zip(first..) {
+            visit(index, ContentId::of_chunk(index, chunk));
+        }
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// All ranges in which two files differ, byte for byte, adjacent ones merged. Where one is longer, the rest of it
+/// differs throughout.
+pub fn diff(a: &Path, b: &Path) -> io::Result<Vec<Range<u64>>> {
+    let mut found = Vec::new();
+    let _ = differences(&File::open(a)?, &File::open(b)?, |range| {
+        found.push(range);
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// As [`diff`], one range after the other, until the callback breaks off. Memory is bounded whatever differs.
+pub fn differences(
+    a: &File,
+    b: &File,
+    mut visit: impl FnMut(Range<u64>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let (a_len, b_len) = (len_bytes(a)?, len_bytes(b)?);
+    let common = a_len.min(b_len);
+    let mut rest = (a_len != b_len).then(|| common..a_len.max(b_len));
+    let flow = compare_parts((a, 0), (b, 0), common, |range| match &mut rest {
+        Some(tail) if range.end == tail.start => {
+            tail.start = range.start;
+            ControlFlow::Continue(())
+        }
+        _ => visit(range),
+    })?;
+    Ok(match rest {
+        Some(tail) if flow.is_continue() => visit(tail),
+        _ => flow,
+    })
+}
+
+/// Compares `len` bytes of two files from an offset in each; the callback's ranges are relative to those offsets.
+pub fn compare_parts(
+    (a, a_start): (&File, u64),
+    (b, b_start): (&File, u64),
+    len: u64,
+    mut visit: impl FnMut(Range<u64>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let mut a_data = DataSeeker::new(a, a_start.saturating_add(len));
+    let mut b_data = DataSeeker::new(b, b_start.saturating_add(len));
+    let (mut a_buffer, mut b_buffer) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+    let mut pending: Option<Range<u64>> = None;
+    let mut at = 0;
+    while at < len {
+        let next = [
+            a_data.next_from(a_start + at)?.map(|next| next - a_start),
+            b_data.next_from(b_start + at)?.map(|next| next - b_start),
+        ];
+        let Some(next) = next.into_iter().flatten().min() else { break };
+        at = next - next % PAGE_BYTES as u64;
+        let block = (len - at).min(BLOCK_BYTES as u64) as usize;
+        let (x, y) = (&mut a_buffer[..block], &mut b_buffer[..block]);
+        a.read_exact_at(x, a_start + at)?;
+        b.read_exact_at(y, b_start + at)?;
+        if x != y {
+            let flow = differing_runs(x, y, &mut |run: Range<usize>| {
+                let run = at + run.start as u64..at + run.end as u64;
+                match &mut pending {
+                    Some(last) if last.end == run.start => last.end = run.end,
+                    _ => {
+                        if let Some(last) = pending.replace(run) {
+                            return visit(last);
+                        }
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        at += block as u64;
+    }
+    Ok(pending.map_or(ControlFlow::Continue(()), visit))
+}
+
+/// Runs of differing bytes of two slices of one length.
+fn differing_runs(
+    x: &[u8],
+    y: &[u8],
+    visit: &mut impl FnMut(Range<usize>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for (page, (x, y)) in x.chunks(PAGE_BYTES).zip(y.chunks(PAGE_BYTES)).enumerate() {
+        if x == y {
+            continue;
+        }
+        let base = page * PAGE_BYTES;
+        let mut start = None;
+        for (i, (p, q)) in x.iter().zip(y).enumerate() {
+            match start {
+                None if p != q => start = Some(i),
+                Some(first) if p == q => {
+                    visit(base + first..base + i)?;
+                    start = None;
+                }
+                _ => {}
+            }
+        }
+        if let Some(first) = start {
+            visit(base + first..base + x.len())?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Copies a file or a volume, holes kept, as a reflink where the file system can. The destination must not exist;
+/// a copy that fails leaves none of its files behind.
+pub fn copy_sparse(src: &Path, dst: &Path) -> io::Result<()> {
+    if !src.is_dir() {
+        return copy_file(src, dst);
+    }
+    fs::create_dir(dst)?;
+    for name in files(src)? {
+        let to = dst.join(&name);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        if let Err(error) = copy_file(&src.join(&name), &to) {
+            fs::remove_dir_all(dst)?;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(src: &Path, dst: &Path) -> io::Result<()> {
+    match reflink_copy::reflink(src, dst) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        // Most file systems can't; whatever else is wrong shows again below.
+        Err(_) => {}
+    }
+    let from = File::open(src)?;
+    let to = OpenOptions::new().write(true).create_new(true).open(dst)?;
+    let len = len_bytes(&from)?;
+    copy_part(&from, 0..len, &to).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(dst);
+    })
+}
+
+/// Copies a part of a file to the start of an empty one, holes kept.
+pub fn copy_part(from: &File, range: Range<u64>, to: &File) -> io::Result<()> {
+    to.set_len(range.end - range.start)?;
+    let mut buffer = vec![0; BLOCK_BYTES];
+    let mut data = DataSeeker::new(from, range.end);
+    let mut at = range.start;
+    while let Some(next) = data.next_from(at)? {
+        let len = (data.end() - next).min(BLOCK_BYTES as u64) as usize;
+        let block = &mut buffer[..len];
+        from.read_exact_at(block, next)?;
+        to.write_all_at(block, next - range.start)?;
+        at = next + len as u64;
+    }
+    Ok(())
+}
+
+/// Makes an existing destination (file or volume) equal to the source: writes only what differs, and punches holes
+/// where the source has some. Files that the source doesn't have are removed.
+pub fn restore(src: &Path, dst: &Path) -> io::Result<()> {
+    if !src.is_dir() {
+        return restore_file(src, dst);
+    }
+    let wanted = files(src)?;
+    for name in files(dst)? {
+        if wanted.binary_search(&name).is_err() {
+            fs::remove_file(dst.join(name))?;
+        }
+    }
+    for name in wanted {
+        let to = dst.join(&name);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        restore_file(&src.join(name), &to)?;
+    }
+    Ok(())
+}
+
+fn restore_file(src: &Path, dst: &Path) -> io::Result<()> {
+    let to = match OpenOptions::new().read(true).write(true).open(dst) {
+        Ok(to) => to,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return copy_file(src, dst),
+        Err(error) => return Err(error),
+    };
+    let from = File::open(src)?;
+    let len = len_bytes(&from)?;
+    if len_bytes(&to)? != len {
+        to.set_len(len)?;
+    }
+    let (mut wanted, mut present) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+    let mut data = DataSeeker::new(&from, len);
+    let mut at = 0;
+    while at < len {
+        let next = data.next_from(at)?.unwrap_or(len);
+        punch(&to, at..next)?;
+        let block = data.end().saturating_sub(next).min(BLOCK_BYTES as u64) as usize;
+        let (wanted, present) = (&mut wanted[..block], &mut present[..block]);
+        from.read_exact_at(wanted, next)?;
+        to.read_exact_at(present, next)?;
+        if wanted != present {
+            for (page, offset) in wanted.chunks(PAGE_BYTES).zip((0..).step_by(PAGE_BYTES)) {
+                if page != &present[offset..offset + page.len()] {
+                    to.write_all_at(page, next + offset as u64)?;
+                }
+            }
+        }
+        at = next + block as u64;
+    }
+    Ok(())
+}
+
+/// Makes a range of a file read as zeros, and a hole where the file system can.
+fn punch(file: &File, range: Range<u64>) -> io::Result<()> {
+    let mut data = DataSeeker::new(file, range.end);
+    let mut at = range.start;
+    while let Some(next) = data.next_from(at)? {
+        let len = data.end() - next;
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let signed = |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+        match fallocate(file, flags, signed(next)?, signed(len)?) {
+            Ok(()) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
+                let zeros = vec![0; len.min(BLOCK_BYTES as u64) as usize];
+                let mut done = 0;
+                while done < len {
+                    let part = (len - done).min(zeros.len() as u64) as usize;
+                    file.write_all_at(&zeros[..part], next + done)?;
+                    done += part as u64;
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        at = next + len;
+    }
+    Ok(())
+}
+
+/// Relative paths of a volume's files, sorted.
+pub fn files(volume: &Path) -> io::Result<Vec<PathBuf>> {
+    fn walk(root: &Path, below: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(root.join(below))? {
+            let entry = entry?;
+            let name = below.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                walk(root, &name, found)?;
+            } else {
+                found.push(name);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    walk(volume, Path::new(""), &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// Length of a file or block device.
+pub fn len_bytes(file: &File) -> io::Result<u64> {
+    io::Seek::seek(&mut &*file, io::SeekFrom::End(0))
+}
+
+/// Walks a file's data, holes left out. A file system that knows no holes shows one stretch of data.
+struct DataSeeker<'a> {
+    file: &'a File,
+    limit: u64,
+    known: Range<u64>,
+}
+
+impl<'a> DataSeeker<'a> {
+    fn new(file: &'a File, limit: u64) -> Self {
+        Self { file, limit, known: 0..0 }
+    }
+
+    /// The first byte of data at or after `at`, below the limit.
+    fn next_from(&mut self, at: u64) -> io::Result<Option<u64>> {
+        if at >= self.limit {
+            return Ok(None);
+        }
+        if !self.known.contains(&at) {
+            self.known = match self.seek(at, Whence::SeekData) {
+                Ok(start) => start..self.seek(start, Whence::SeekHole)?,
+                Err(Errno::ENXIO) => self.limit..self.limit,
+                Err(Errno::EINVAL) => at..self.limit,
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        Ok(Some(self.known.start.max(at)).filter(|next| *next < self.limit))
+    }
+
+    /// End of the stretch that [`Self::next_from`] found last, at most the limit.
+    fn end(&self) -> u64 {
+        self.known.end.min(self.limit)
+    }
+
+    fn seek(&self, at: u64, whence: Whence) -> Result<u64, Errno> {
+        let at = i64::try_from(at).map_err(|_| Errno::ENXIO)?;
+        lseek(self.file, at, whence).map(|found| found as u64)
+    }
+}

@@ -22,7 +22,7 @@ pub enum Event {
         cached: bool,
         /// Length of the volume in bytes.
         len_bytes: u64,
-        /// Time to get it.
+        /// Time to get it, in milliseconds.
         wall_ms: u64,
     },
     /// One uninterrupted run of one phase.
@@ -31,11 +31,11 @@ pub enum Event {
         phase: String,
         /// Ordinal, from 1.
         run: u32,
-        /// Mutations.
+        /// Mutations that the seam saw.
         ops: u64,
         /// Completed flushes.
         flushes: u64,
-        /// Duration.
+        /// Duration in milliseconds.
         wall_ms: u64,
     },
     /// All uninterrupted runs of a phase are there and its volatile mask is known.
@@ -69,9 +69,39 @@ pub enum Event {
         /// Ordinal, from 1.
         iteration: u64,
     },
+    /// The kills that the seed gave for one phase of an iteration.
+    Planned {
+        /// Iteration.
+        iteration: u64,
+        /// Phase.
+        phase: String,
+        /// The kills in order.
+        kills: Vec<PlannedKill>,
+    },
+    /// A kill was attempted, but the tool had run to its end before; it is made up for by another one.
+    Late {
+        /// Iteration.
+        iteration: u64,
+        /// Phase.
+        phase: String,
+        /// Ordinal within iteration and phase, from 1, counted together with [`Kill::attempt`].
+        attempt: u32,
+        /// Step that it was aimed at.
+        step: String,
+    },
+    /// The partition table at a step's boundary of an uninterrupted run.
+    Layout {
+        /// Phase.
+        phase: String,
+        /// Step that begins.
+        step: String,
+        /// One line per partition and gap, sorted by start.
+        lines: Vec<String>,
+    },
     /// A kill was attempted and the crash state sampled.
     Kill(Kill),
-    /// The resume ran to its end and the oracles answered.
+    /// A chain of kills and resumes ran to its end and the oracles answered. What is judged is the state that the
+    /// chain's last landed kill left. A phase of an iteration has several chains where kills had to be made up for.
     Judged {
         /// Iteration.
         iteration: u64,
@@ -79,9 +109,9 @@ pub enum Event {
         phase: String,
         /// What the oracles' answers add up to.
         verdict: Verdict,
-        /// Kills before it.
+        /// Kills of the chain.
         kills: u32,
-        /// Duration of resume and oracles.
+        /// Duration of the last resume and the oracles, in milliseconds.
         wall_ms: u64,
     },
     /// A failure with its reproduction.
@@ -92,7 +122,7 @@ pub enum Event {
         outcome: Outcome,
         /// Exit code that follows from everything before.
         exit_code: u8,
-        /// Duration of the campaign in seconds.
+        /// Duration of the campaign in seconds, finite.
         wall_s: f64,
     },
 }
@@ -157,7 +187,7 @@ pub struct Kill {
     pub phase: String,
     /// Ordinal within iteration and phase, from 1.
     pub attempt: u32,
-    /// Time from the tool's start to the kill.
+    /// Time from the tool's start to the kill, in milliseconds; finite, since JSON has no other numbers.
     pub at_ms: f64,
     /// The tool died of our signal before its last op.
     pub landed: bool,
@@ -169,7 +199,7 @@ pub struct Kill {
     pub inside_op: bool,
     /// Content id of the crash state.
     pub content_id: String,
-    /// Whether this content was seen before in the campaign.
+    /// Whether this is the first time in the campaign that the phase was left with this content.
     pub distinct: bool,
     /// Differs from both the phase's start and its baseline.
     pub interior: bool,
@@ -179,6 +209,16 @@ pub struct Kill {
     pub gpt: Option<GptSample>,
     /// State of each copy by label.
     pub copies: BTreeMap<String, CopyState>,
+}
+
+/// One kill as the seed gave it; nothing in it depends on a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedKill {
+    /// Fraction of the phase's window, 0 to 1; finite.
+    pub fraction: f64,
+    /// Whether the scratch directory is wiped after it.
+    pub scratch_wiped: bool,
 }
 
 /// What a GPT looks like at a crash. Flags may overlap, but for `clean`.

@@ -174,3 +174,6 @@ fn check_header(path: &Path, line: &[u8]) -> Result<(), StoreError> {
     let header: Header = serde_json::from_slice(line).map_err(|source| refused(Some(source)))?;
     if header.schema == SCHEMA { Ok(()) } else { Err(refused(None)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 mod ballast;
 mod counts;
 mod error;
-mod event;
+pub mod event;
 mod exit;
 mod jsonl;
 mod report;
@@ -23,7 +23,8 @@ mod samples;
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
-    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, SCHEMA, Seam, Verdict,
+    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, SCHEMA, Seam,
+    Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};

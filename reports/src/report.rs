@@ -6,9 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{Command, CopyState, Counts, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict, ballast};
+use crate::{
+    Command, CopyState, Counts, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict, ballast,
+};
 
 /// Name of the report in a run directory.
 const FILE_NAME: &str = "report.json";
@@ -41,7 +44,7 @@ pub struct Report {
     pub model: Vec<String>,
     /// Phases in order.
     pub phases: Vec<String>,
-    /// Iterations of which every phase was judged.
+    /// Iterations that ran to their end.
     pub iterations: u64,
     /// Iterations asked for; none where the campaign was bounded by time.
     pub iterations_asked: Option<u64>,
@@ -103,7 +106,9 @@ pub struct Points {
     pub possible: u64,
     /// Points tried; with random kills the same as `attempted`.
     pub explored: u64,
-    /// Kills attempted.
+    /// Kills that the seed gave.
+    pub planned: u64,
+    /// Kills attempted, late ones and those that make up for them included.
     pub attempted: u64,
     /// Kills that landed.
     pub landed: u64,
@@ -230,6 +235,7 @@ impl From<&Tally> for Report {
             points: Points {
                 possible: tally.possible_points(),
                 explored: tally.attempted,
+                planned: tally.planned,
                 attempted: tally.attempted,
                 landed: tally.landed,
             },
@@ -253,10 +259,7 @@ impl From<&Tally> for Report {
                 .iter()
                 .map(|(phase, oracles)| (phase.clone(), oracles.iter().cloned().collect()))
                 .collect(),
-            throughput: Throughput {
-                wall_s: tally.wall_s,
-                judged_states_per_s: tally.judged_states_per_s(),
-            },
+            throughput: Throughput { wall_s: tally.wall_s, judged_states_per_s: tally.judged_states_per_s() },
         }
     }
 }
@@ -346,9 +349,7 @@ impl Report {
     pub fn write(&self, dir: impl AsRef<Path>) -> Result<PathBuf, StoreError> {
         let dir = dir.as_ref();
         let path = Self::path(dir);
-        let json = self
-            .to_json()
-            .map_err(|source| StoreError::Encode { path: path.clone(), source })?;
+        let json = self.to_json().map_err(|source| StoreError::Encode { path: path.clone(), source })?;
         ballast::release(dir).map_err(|source| StoreError::Write { path: ballast::path(dir), source })?;
         let temporary = dir.join(format!("{FILE_NAME}.tmp"));
         replace(dir, &temporary, &path, json.as_bytes()).map_err(|source| {
@@ -363,7 +364,12 @@ impl Report {
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = Self::path(dir.as_ref());
         let json = fs::read(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
-        serde_json::from_slice(&json).map_err(|source| StoreError::Report { path, source })
+        serde_json::from_slice(&json)
+            .and_then(|report: Self| match report.schema {
+                SCHEMA => Ok(report),
+                other => Err(serde_json::Error::custom(format_args!("schema {other}, not {SCHEMA}"))),
+            })
+            .map_err(|source| StoreError::Report { path, source })
     }
 }
 
@@ -375,3 +381,6 @@ fn replace(dir: &Path, temporary: &Path, path: &Path, content: &[u8]) -> io::Res
     fs::rename(temporary, path)?;
     File::open(dir)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

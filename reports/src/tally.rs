@@ -39,12 +39,16 @@ pub struct Tally {
     pub oracles_proved: BTreeMap<String, BTreeSet<String>>,
     /// Iterations begun.
     pub iterations_started: u64,
-    /// Iterations of which every phase was judged.
+    /// Iterations that ran to their end: another one began after them, or the campaign was completed.
     pub iterations_done: u64,
-    /// Kills attempted.
+    /// Kills that the seed gave.
+    pub planned: u64,
+    /// Kills attempted, late ones and those that make up for them included.
     pub attempted: u64,
     /// Kills that landed.
     pub landed: u64,
+    /// Kills that the seed gave and that nothing could make up for, of iterations that ran to their end.
+    pub shortfall: u64,
     /// Landed kills that left content unlike the phase's start and unlike its baseline.
     pub interior: u64,
     /// Landed kills that fell inside a write.
@@ -75,8 +79,8 @@ pub struct Tally {
     verdicts: BTreeMap<Verdict, u64>,
     /// The last landed kill of each iteration and phase that is not judged yet.
     pending: BTreeMap<(u64, String), State>,
-    /// Phases judged of each iteration that is not done.
-    open: BTreeMap<u64, BTreeSet<String>>,
+    /// The iteration under way: by phase, kills that the seed gave and kills that landed.
+    under_way: Option<BTreeMap<String, (u64, u64)>>,
 }
 
 /// How many GPT samples show what; a sample may count under several, but for `clean`.
@@ -119,11 +123,25 @@ impl Tally {
             }
             Event::NotTested { what } => push_new(&mut self.not_tested, what),
             Event::Warning { text } => push_new(&mut self.warnings, text),
-            Event::IterationStarted { .. } => self.iterations_started += 1,
+            Event::IterationStarted { .. } => {
+                self.iteration_ended();
+                self.iterations_started += 1;
+                self.under_way = Some(BTreeMap::new());
+            }
+            Event::Planned { phase, kills, .. } => {
+                let kills = kills.len() as u64;
+                self.planned += kills;
+                self.kills_of(phase, |(planned, _)| *planned += kills);
+            }
+            Event::Late { .. } => self.attempted += 1,
+            Event::Layout { .. } => {}
             Event::Kill(kill) => self.kill(kill),
             Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
             Event::Finding(finding) => self.findings.push(finding.clone()),
             Event::CampaignEnded { outcome, exit_code, wall_s } => {
+                if *outcome == Outcome::Completed {
+                    self.iteration_ended();
+                }
                 self.outcome = Some(outcome.clone());
                 self.exit_code = Some(*exit_code);
                 self.wall_s = Some(*wall_s);
@@ -167,22 +185,29 @@ impl Tally {
     /// The exit code that follows from the events. What no event tells (bad usage, a failed baseline, a lack of
     /// this machine) the caller adds with [`Exit::worst`].
     ///
-    /// Random kills may miss now and then, so single misses of `run` are only counted; none landed at all, or any
-    /// miss of `repro`, is not measured. So is a campaign that judged nothing.
+    /// A kill of `run` that comes too late is made up for by another one, so it is not measured only where that did
+    /// not work out; of `repro` every kill has to land. Not measured, too, is a campaign that judged nothing.
     pub fn exit(&self) -> Exit {
+        self.exit_given(self.outcome.as_ref())
+    }
+
+    /// As [`Tally::exit`], for a campaign that is about to end in this way: the last event holds the code.
+    pub fn exit_with(&self, outcome: &Outcome) -> Exit {
+        self.exit_given(Some(outcome))
+    }
+
+    fn exit_given(&self, outcome: Option<&Outcome>) -> Exit {
         let failed = [Verdict::Crashed, Verdict::Diverged, Verdict::Corrupt, Verdict::Hung];
         let found = !self.findings.is_empty() || failed.iter().any(|verdict| self.verdict(*verdict) > 0);
         let repro = self.campaign.as_ref().is_some_and(|campaign| campaign.command == Command::Repro);
         let unmeasured = self.verdict(Verdict::NotMeasured) > 0
             || self.judged.is_empty()
+            || self.shortfall > 0
             || (repro && self.landed < self.attempted)
-            || matches!(self.outcome, Some(Outcome::Stopped { .. }));
-        let interrupted = matches!(self.outcome, Some(Outcome::Interrupted { .. }));
-        let holding = [
-            (found, Exit::Findings),
-            (interrupted, Exit::Interrupted),
-            (unmeasured, Exit::NotMeasured),
-        ];
+            || matches!(outcome, Some(Outcome::Stopped { .. }));
+        let interrupted = matches!(outcome, Some(Outcome::Interrupted { .. }));
+        let holding =
+            [(found, Exit::Findings), (interrupted, Exit::Interrupted), (unmeasured, Exit::NotMeasured)];
         Exit::worst(holding.into_iter().filter_map(|(holds, exit)| holds.then_some(exit)))
     }
 
@@ -193,6 +218,7 @@ impl Tally {
             return;
         }
         self.landed += 1;
+        self.kills_of(&kill.phase, |(_, landed)| *landed += 1);
         self.interior += u64::from(kill.interior);
         self.inside_op += u64::from(kill.inside_op);
         self.kills_by_step.add(&kill.step, 1);
@@ -215,12 +241,19 @@ impl Tally {
             None if verdict.is_pass() => {}
             None => self.count((phase.to_owned(), String::new()), verdict),
         }
-        let phases = self.campaign.as_ref().map_or(1, |campaign| campaign.phases.len());
-        let judged = self.open.entry(iteration).or_default();
-        judged.insert(phase.to_owned());
-        if judged.len() >= phases {
-            self.open.remove(&iteration);
+    }
+
+    fn kills_of(&mut self, phase: &str, change: impl FnOnce(&mut (u64, u64))) {
+        if let Some(phases) = &mut self.under_way {
+            change(phases.entry(phase.to_owned()).or_default());
+        }
+    }
+
+    fn iteration_ended(&mut self) {
+        if let Some(phases) = self.under_way.take() {
             self.iterations_done += 1;
+            self.shortfall +=
+                phases.values().map(|(planned, landed)| planned.saturating_sub(*landed)).sum::<u64>();
         }
     }
 
@@ -309,3 +342,6 @@ fn push_new(list: &mut Vec<String>, text: &str) {
         list.push(text.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,28 +37,22 @@ pub(crate) use key_path;
 /// The bytes that `path` covers in `text`, or those of the longest part of it that exists.
 pub(crate) fn span_of(text: &str, path: &[Step]) -> Option<Range<usize>> {
     let root = DeTable::parse(text).ok()?;
-    let mut table = Some(root.get_ref());
-    let mut array = None;
-    let mut span = None;
+    let mut found: Option<&Spanned<DeValue<'_>>> = None;
     for step in path {
-        let value: &Spanned<DeValue<'_>> = match (step, table, array) {
-            (Step::Key(name), Some(entries), _) => {
-                match entries.iter().find(|(key, _)| key.get_ref() == name) {
-                    Some((_, value)) => value,
-                    None => break,
-                }
+        let next = match (step, found) {
+            (Step::Key(key), None) => {
+                root.get_ref().iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
             }
-            (Step::Item(index), _, Some(items)) => match DeValue::Array(items).get(*index) {
-                Some(value) => value,
-                None => break,
-            },
-            _ => break,
+            (Step::Key(key), Some(value)) => value.get_ref().get(key.as_str()),
+            (Step::Item(item), Some(value)) => value.get_ref().get(*item),
+            (Step::Item(_), None) => None,
         };
-        span = Some(value.span());
-        table = value.get_ref().as_table();
-        array = value.get_ref().as_array();
+        match next {
+            Some(value) => found = Some(value),
+            None => break,
+        }
     }
-    span
+    found.map(Spanned::span)
 }
 
 /// A place in a file, with the line that it is on.

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Program and Debian package, sorted by program.
 const PACKAGES: &[(&str, &str)] = &[
@@ -51,6 +52,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|file| is_executable(file))
+}
+
+/// What `program` prints when it is run with `flag`, which asks for its version; `None` where it is not installed.
+pub(crate) fn version(program: &str, flag: &str) -> Option<Vec<u8>> {
+    let output = Command::new(find(program)?).arg(flag).stdin(Stdio::null()).output().ok()?;
+    Some([output.stdout, output.stderr].concat())
 }
 
 fn is_executable(file: &Path) -> bool {

@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "M", "-1M", "1.5M", "1 M", "1MB", "1MiB", "0x10", "16777216T", "99999999999999999999"] {
+        for text in
+            ["", "M", "-1M", "1.5M", "1 M", "1MB", "1MiB", "0x10", "16777216T", "99999999999999999999"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

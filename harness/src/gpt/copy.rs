@@ -146,20 +146,28 @@ pub struct Copy {
     pub partitions: Vec<Partition>,
     /// The entry array's bytes; empty where the header doesn't say where they are.
     pub(super) array: Vec<u8>,
+    sector_bytes: u32,
 }
 
 impl Copy {
     /// Reads the copy whose header is at `lba`.
     pub(super) fn read(disk: &File, len_bytes: u64, sector: u32, side: Side, lba: u64) -> io::Result<Self> {
-        let mut copy =
-            Self { side, lba, header: None, faults: Vec::new(), partitions: Vec::new(), array: Vec::new() };
+        let mut copy = Self {
+            side,
+            lba,
+            header: None,
+            faults: Vec::new(),
+            partitions: Vec::new(),
+            array: Vec::new(),
+            sector_bytes: sector,
+        };
         let Some(raw) = sector_at(disk, len_bytes, sector, lba)? else {
             copy.faults.push(Fault::NoRoom);
             return Ok(copy);
         };
-        copy.take_header(&raw, sector);
+        copy.take_header(&raw);
         if copy.header_is_good() {
-            copy.take_array(disk, len_bytes, sector)?;
+            copy.take_array(disk, len_bytes)?;
         }
         Ok(copy)
     }
@@ -180,14 +188,22 @@ impl Copy {
     }
 
     /// The bytes on the disk that the entry array takes; `None` where no trusted header says so.
-    pub fn array_extent(&self, sector: u32) -> Option<Range<u64>> {
+    pub fn array_extent(&self) -> Option<Range<u64>> {
         let header = self.header.as_ref().filter(|_| self.header_is_good())?;
-        let start = header.array_lba.checked_mul(u64::from(sector))?;
+        let start = header.array_lba.checked_mul(u64::from(self.sector_bytes))?;
         let len = u64::from(header.entry_count) * u64::from(header.entry_bytes);
         Some(start..start.checked_add(len)?)
     }
 
-    fn take_header(&mut self, raw: &[u8], sector: u32) {
+    /// The bytes that partitions may take, by the header; empty where it can't be trusted.
+    pub fn usable_bytes(&self) -> Range<u64> {
+        let Some(header) = self.header.as_ref().filter(|_| self.header_is_good()) else { return 0..0 };
+        let sector = u64::from(self.sector_bytes);
+        let start = header.first_usable_lba.saturating_mul(sector);
+        start..header.last_usable_lba.saturating_add(1).saturating_mul(sector).max(start)
+    }
+
+    fn take_header(&mut self, raw: &[u8]) {
         let header = if raw.starts_with(SIGNATURE) { decode_header(raw) } else { None };
         let Some(header) = header else {
             self.faults.push(Fault::Signature);
@@ -195,7 +211,7 @@ impl Copy {
         };
         let stored_size = u32_at(raw, 12);
         match usize::try_from(stored_size) {
-            Ok(size) if (HEADER_BYTES..=sector as usize).contains(&size) && size <= raw.len() => {
+            Ok(size) if (HEADER_BYTES..=raw.len()).contains(&size) => {
                 let stored = u32_at(raw, 16);
                 let computed = header_crc(&raw[..size]);
                 if stored != computed {
@@ -210,11 +226,11 @@ impl Copy {
         self.header = Some(header);
     }
 
-    fn take_array(&mut self, disk: &File, len_bytes: u64, sector: u32) -> io::Result<()> {
+    fn take_array(&mut self, disk: &File, len_bytes: u64) -> io::Result<()> {
         let Some(header) = self.header.as_ref() else { return Ok(()) };
         let impossible =
             Fault::ArrayShape { count: header.entry_count, size: header.entry_bytes, lba: header.array_lba };
-        let extent = self.array_extent(sector).filter(|extent| {
+        let extent = self.array_extent().filter(|extent| {
             header.entry_bytes.is_power_of_two()
                 && header.entry_bytes as usize >= ENTRY_BYTES
                 && extent.end - extent.start <= MAX_ARRAY_BYTES
@@ -233,7 +249,7 @@ impl Copy {
         self.partitions = array
             .chunks_exact(header.entry_bytes as usize)
             .zip(1..)
-            .filter_map(|(raw, index)| Partition::decode(index, raw, sector))
+            .filter_map(|(raw, index)| Partition::decode(index, raw, self.sector_bytes))
             .collect();
         self.array = array;
         Ok(())

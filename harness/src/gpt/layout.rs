@@ -63,7 +63,7 @@ impl Layout {
         for copy in copies {
             let start = copy.lba.saturating_mul(sector_bytes);
             headers.push((copy.side, start..start.saturating_add(sector_bytes)));
-            if let (Some(extent), Some(header)) = (copy.array_extent(gpt.sector_bytes), &copy.header) {
+            if let (Some(extent), Some(header)) = (copy.array_extent(), &copy.header) {
                 arrays.push((copy.side, extent, u64::from(header.entry_bytes).max(ENTRY_BYTES as u64)));
             }
         }
@@ -115,9 +115,16 @@ impl Layout {
         Some(entry + range.start..entry + range.end)
     }
 
+    /// Protective MBR and primary copy, and the backup copy, where 128 entries of 128 bytes have them: those bytes
+    /// are a table's even while no header says so.
+    fn usual_places(&self) -> [Range<u64>; 2] {
+        let table = self.sector_bytes + (128 * ENTRY_BYTES as u64).next_multiple_of(self.sector_bytes);
+        [0..self.sector_bytes + table, self.len_bytes.saturating_sub(table)..self.len_bytes]
+    }
+
     /// What belongs to no partition and no table, in order.
     pub fn unallocated(&self) -> Vec<Range<u64>> {
-        let mut used: Vec<Range<u64>> = vec![0..self.sector_bytes];
+        let mut used: Vec<Range<u64>> = self.usual_places().to_vec();
         used.extend(self.headers.iter().map(|(_, at)| at.clone()));
         used.extend(self.arrays.iter().map(|(_, at, _)| at.clone()));
         used.extend(self.partitions.iter().map(|p| p.extent.clone()));

@@ -81,6 +81,11 @@ impl Gpt {
         [&self.primary, &self.backup].into_iter().find(|copy| copy.is_valid())
     }
 
+    /// The partitions by the best copy, in table order; none where neither copy is valid.
+    pub fn partitions(&self) -> Vec<&Partition> {
+        self.best().map_or_else(Vec::new, |copy| copy.partitions.iter().collect())
+    }
+
     /// The sample of this table for the statistics.
     pub fn sample(&self) -> GptSample {
         let header_crc = !self.primary.header_is_good() || !self.backup.header_is_good();

@@ -44,6 +44,22 @@ pub enum Error {
         available_bytes: u64,
     },
 
+    /// Every entry of the table is in use. Nothing was written.
+    #[error("not enough space in the partition table: all of its {capacity} entries are used")]
+    NoFreeEntry {
+        /// How many entries the table has.
+        capacity: u32,
+    },
+
+    /// A copy that was just written reads back as something else.
+    #[error("the copy at byte {offset_bytes} of `{}` differs from its source when read again", .path.display())]
+    CopyDiffers {
+        /// The disk.
+        path: PathBuf,
+        /// Where the copy begins.
+        offset_bytes: u64,
+    },
+
     /// A file-system program ended with a failure.
     #[error("`{program} {}` failed ({}){}", .args.join(" "), describe_status(*.status), indent_output(.output))]
     Tool {
@@ -78,11 +94,18 @@ pub enum Error {
     },
 
     /// The table is on the disk, but the kernel still works with the old one.
-    #[error("the table is on disk, but the kernel keeps the old one ({source}); reboot to apply")]
+    #[error("the table is on disk; reboot to apply: the kernel keeps the old one of `{}` ({source})", .path.display())]
     Reboot {
+        /// The device.
+        path: PathBuf,
         /// Why the kernel refused.
         source: io::Error,
     },
+
+    /// The test hook was told something that it can't do.
+    #[cfg(feature = "chaos")]
+    #[error(transparent)]
+    Hook(#[from] fault_backend::hook::HookError),
 
     /// What a partition or a table holds can't be worked with.
     #[error("{what}: {why}")]
@@ -103,11 +126,16 @@ impl Error {
     /// The exit code of the program that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::NoSpace { .. } | Error::Io { .. } => 1,
+            Error::NoSpace { .. }
+            | Error::NoFreeEntry { .. }
+            | Error::CopyDiffers { .. }
+            | Error::Io { .. } => 1,
             Error::Usage(_)
             | Error::BelowUsed { .. }
             | Error::MissingProgram { .. }
             | Error::BadContent { .. } => 2,
+            #[cfg(feature = "chaos")]
+            Error::Hook(_) => 2,
             Error::Reboot { .. } => 3,
             Error::Tool { .. } => 4,
         }

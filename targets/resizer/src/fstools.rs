@@ -163,7 +163,7 @@ pub fn check_ext4(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Resu
 
 /// A name for the disk that e2fsprogs takes as it stands, and the standard input that goes with it. They read
 /// `?` as the start of options and `TAG=` as a label to look up.
-fn child_name(path: &Path, writable: bool) -> Result<(OsString, Option<File>)> {
+pub(crate) fn child_name(path: &Path, writable: bool) -> Result<(OsString, Option<File>)> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.contains(&b'?') {
         let file = File::options().read(true).write(writable).open(path).map_err(Error::io("open", path))?;

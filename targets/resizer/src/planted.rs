@@ -14,6 +14,23 @@ pub enum Bug {
     NoFlushPrimary,
 }
 
+/// A GUID that no two runs agree on.
+#[cfg(feature = "planted")]
+pub fn random_guid(otherwise: uuid::Uuid) -> uuid::Uuid {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    match std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => uuid::Builder::from_random_bytes(bytes).into_uuid(),
+        Err(_) => otherwise,
+    }
+}
+
+/// A GUID that no two runs agree on; the given one in a build without feature `planted`.
+#[cfg(not(feature = "planted"))]
+pub const fn random_guid(otherwise: uuid::Uuid) -> uuid::Uuid {
+    otherwise
+}
+
 /// The bug asked for, if any.
 #[cfg(feature = "planted")]
 pub fn active() -> Option<Bug> {

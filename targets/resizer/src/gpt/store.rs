@@ -97,7 +97,8 @@ pub fn read(disk: &dyn Disk, size: LogicalBlockSize) -> Result<Found> {
     }
     let last_lba = sectors - 1;
     // A primary header may be whole while its array is torn: where it says the backup lies is still worth a look.
-    let primary_header = codec::decode_header(&read_sectors(disk, size, PRIMARY_LBA, 1)?, PRIMARY_LBA, size).ok();
+    let primary_header =
+        codec::decode_header(&read_sectors(disk, size, PRIMARY_LBA, 1)?, PRIMARY_LBA, size).ok();
     let elsewhere =
         primary_header.as_ref().map(|h| h.backup_lba).filter(|lba| *lba > PRIMARY_LBA && *lba < last_lba);
 
@@ -165,7 +166,8 @@ fn no_room(place: &str) -> Error {
 /// ends just before the backup's new place.
 fn with_backup_at(table: &Table, last_lba: u64) -> Result<Table> {
     let mut header = table.header.clone();
-    let backup_array = last_lba.checked_sub(table.array_sectors()).ok_or_else(|| no_room("at the disk's end"))?;
+    let backup_array =
+        last_lba.checked_sub(table.array_sectors()).ok_or_else(|| no_room("at the disk's end"))?;
     if header.backup_lba != last_lba {
         header.backup_lba = last_lba;
         header.last_usable = backup_array - 1;
@@ -191,7 +193,11 @@ fn encode(table: &Table, backup: bool) -> Result<[(u64, Vec<u8>); 2]> {
 }
 
 /// Those of `parts` that are not on the disk yet.
-fn missing(disk: &dyn Disk, size: LogicalBlockSize, parts: [(u64, Vec<u8>); 2]) -> Result<Vec<(u64, Vec<u8>)>> {
+fn missing(
+    disk: &dyn Disk,
+    size: LogicalBlockSize,
+    parts: [(u64, Vec<u8>); 2],
+) -> Result<Vec<(u64, Vec<u8>)>> {
     let mut missing = Vec::new();
     for (lba, bytes) in parts {
         if read_sectors(disk, size, lba, bytes.len() as u64 / size.as_u64())? != bytes {

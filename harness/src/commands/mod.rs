@@ -1,0 +1,49 @@
+//! What each command does, from its arguments to its exit code.
+
+mod list;
+mod repro;
+mod run;
+mod session;
+
+use std::io::{self, Write};
+
+use reports::Exit;
+
+use crate::cli::{Cli, Command};
+use crate::error::Error;
+
+/// Does what was asked for. Errors are printed here, so that every command ends the same way.
+pub fn execute(cli: Cli) -> Exit {
+    let result = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Repro(args) => repro::repro(args),
+        Command::List(args) => list::list(args),
+        Command::Show(args) => list::show(args),
+    };
+    result.unwrap_or_else(|error| {
+        print_error(&error);
+        error.exit()
+    })
+}
+
+/// Prints an error and its causes, each once: many a cause is part of its consequence's text already.
+fn print_error(error: &Error) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    eprintln!("killpoint: error: {text}");
+}
+
+/// Writes a command's result. A reader that went away, as `head` does, is no error.
+fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output")(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,157 @@
+//! What `run` and `repro` share: signals, the run directory, the stream and its readers, and the end of a campaign,
+//! which is written down also where an error or a signal brought it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use jiff::Zoned;
+use reports::summary::{self, SummaryOptions};
+use reports::{
+    CampaignStarted, Event, EventLog, Exit, Level, Outcome, Report, StoreError, Stream, Terminal,
+    TerminalOptions,
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::{print, print_error};
+use crate::cli::{Format, OutputArgs};
+use crate::error::Error;
+
+/// Set by SIGINT or SIGTERM.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Which it was.
+static SIGNAL: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on SIGINT and SIGTERM only set the flag that is given back.
+pub(super) fn watch_signals() -> Result<&'static AtomicBool, Error> {
+    for signal in [SIGINT, SIGTERM] {
+        let error = |source| Error::Signals { source };
+        signal_hook::flag::register_usize(signal, &SIGNAL, signal as usize).map_err(error)?;
+        signal_hook::flag::register(signal, &INTERRUPTED).map_err(error)?;
+    }
+    Ok(&INTERRUPTED)
+}
+
+/// A campaign's run directory and stream.
+pub(super) struct Session {
+    pub(super) stream: Stream,
+    run_dir: PathBuf,
+    output: OutputArgs,
+    began: Instant,
+}
+
+impl Session {
+    /// Makes the run directory, `chosen` or one below `runs`, and begins the stream.
+    pub(super) fn begin(
+        chosen: Option<&Path>,
+        scenario: &str,
+        output: OutputArgs,
+        started: CampaignStarted,
+    ) -> Result<Self, Error> {
+        let run_dir = make_run_dir(chosen, scenario)?;
+        let level = match (output.quiet, output.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Normal,
+        };
+        let options = TerminalOptions { level, color: output.color, progress: !output.no_progress };
+        let log = EventLog::create(&run_dir)?;
+        let stream = Stream::new(vec![Box::new(log), Box::new(Terminal::new(options))]);
+        let mut session = Self { stream, run_dir, output, began: Instant::now() };
+        session.stream.emit(&Event::CampaignStarted(started))?;
+        Ok(session)
+    }
+
+    pub(super) fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// Writes down how it ended and prints the result. What was done is kept, whatever ended it.
+    pub(super) fn end(mut self, result: Result<(), Error>) -> Result<Exit, Error> {
+        let (outcome, exit) = match &result {
+            Ok(()) => (Outcome::Completed, Exit::Passed),
+            Err(Error::Interrupted) => (Outcome::Interrupted { signal: signal_name() }, Exit::Interrupted),
+            Err(error) => (Outcome::Stopped { reason: error.to_string() }, error.exit()),
+        };
+        let mut failures: Vec<Error> = Vec::new();
+        let mut note = |result: Result<(), StoreError>| failures.extend(result.err().map(Error::from));
+        // The tally's own exit code needs to know the outcome, and the event holds the code.
+        let exit = Exit::worst([exit, self.stream.tally().exit_with(&outcome)]);
+        let wall_s = self.began.elapsed().as_secs_f64();
+        note(self.stream.emit(&Event::CampaignEnded { outcome, exit_code: exit.code(), wall_s }));
+        note(self.stream.finish());
+        let report = Report::from(self.stream.tally());
+        note(report.write(&self.run_dir).map(drop));
+        let judged_something = report.points.attempted > 0 || report.states.judged > 0;
+        if judged_something || result.is_ok() {
+            let text = match self.output.format {
+                Format::Json => report.to_json().map_err(Error::Json)?,
+                Format::Human => self.summary(&report),
+            };
+            print(&text)?;
+        }
+        match result {
+            Ok(()) | Err(Error::Interrupted) => {}
+            Err(error) => print_error(&error),
+        }
+        // A full disk that stopped the campaign shows again when its end is written down: once is enough.
+        let exit = Exit::worst(failures.iter().map(Error::exit).chain([exit]));
+        if let (Some(failure), Exit::Lacking) = (failures.first(), exit) {
+            print_error(failure);
+        }
+        Ok(exit)
+    }
+
+    fn summary(&self, report: &Report) -> String {
+        let (_, width) = console_size();
+        summary::render(
+            report,
+            &SummaryOptions {
+                width,
+                color: self.output.color.for_stdout(),
+                run_dir: Some(self.run_dir.clone()),
+                ..SummaryOptions::default()
+            },
+        )
+    }
+}
+
+/// Rows and columns to print for.
+fn console_size() -> (usize, usize) {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    (40, columns.unwrap_or(100))
+}
+
+fn signal_name() -> String {
+    match i32::try_from(SIGNAL.load(Ordering::Relaxed)) {
+        Ok(SIGTERM) => "SIGTERM",
+        _ => "SIGINT",
+    }
+    .to_owned()
+}
+
+/// An existing directory is taken only if nothing is in it: two campaigns must not mix.
+fn make_run_dir(chosen: Option<&Path>, scenario: &str) -> Result<PathBuf, Error> {
+    if let Some(dir) = chosen {
+        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let mut entries = fs::read_dir(dir).map_err(Error::io(dir))?;
+        return match entries.next() {
+            None => Ok(dir.to_owned()),
+            Some(_) => Err(Error::RunDirTaken(dir.to_owned())),
+        };
+    }
+    let time = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    fs::create_dir_all("runs").map_err(Error::io("runs"))?;
+    for ordinal in 1.. {
+        let suffix = if ordinal == 1 { String::new() } else { format!("-{ordinal}") };
+        let dir = PathBuf::from(format!("runs/{scenario}-{time}{suffix}"));
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io(&dir)(error)),
+        }
+    }
+    Err(Error::RunDirTaken("runs".into()))
+}

@@ -1,0 +1,219 @@
+//! The reproduction of a finding, as one word that can be pasted.
+//!
+//! ```text
+//! kp1:mixed-layout@small:6f1d…:s1:grow:a37k,t44.3w:90ab…:77ce…[:bug=random-guid]
+//!     scenario     scale digest seed phase kills     fixture crash state
+//! ```
+//!
+//! The kills are faults as in [`fault_backend::fault`], one per run of the tool, each with what became of the scratch
+//! directory after it: `k` kept, `w` wiped. The digest is the resolved scenario's and the other two are content ids,
+//! each cut to 16 digits: enough to notice a change, which is all that they are for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fault_backend::{Action, ContentId, Fault};
+
+/// Digits of a digest or content id in a token.
+const ID_DIGITS: usize = 16;
+
+/// What to do again, and what it must lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Scenario's name.
+    pub scenario: String,
+    /// Scale, where the scenario has scales.
+    pub scale: Option<String>,
+    /// Digest of the resolved scenario, 16 hexadecimal digits.
+    pub digest: String,
+    /// Seed of the campaign.
+    pub seed: u64,
+    /// Phase.
+    pub phase: String,
+    /// The kills, one per run of the tool; at least one.
+    pub kills: Vec<TokenKill>,
+    /// Content id of the fixture, 16 digits.
+    pub fixture: String,
+    /// Content id of the last crash state, 16 digits.
+    pub crash: String,
+    /// Planted bug, for a tool that was built with them.
+    pub bug: Option<String>,
+}
+
+/// One kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenKill {
+    /// Where the run is cut; always an action at an op.
+    pub fault: Fault,
+    /// The scratch directory was wiped after it.
+    pub wipe: bool,
+}
+
+/// A text that is not a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It does not begin like one.
+    #[error("this is no token: one begins with `kp1:`")]
+    NotAToken,
+    /// It has too few or too many parts.
+    #[error("the token is incomplete or was cut: it has {found} parts, 8 or 9 are expected")]
+    Parts {
+        /// Parts that there are.
+        found: usize,
+    },
+    /// A part makes no sense.
+    #[error("the token's {part} makes no sense: `{text}`")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// What is there.
+        text: String,
+    },
+}
+
+/// A content id as a token holds it.
+pub fn short(id: ContentId) -> String {
+    id.to_string()[..ID_DIGITS].to_owned()
+}
+
+impl TokenKill {
+    /// The kill in words.
+    pub fn describe(&self) -> String {
+        let point = match self.fault {
+            Fault::AtOp(0, _) => "before the first op".to_owned(),
+            Fault::AtOp(n, Action::KillBefore) => format!("before op {n}"),
+            Fault::AtOp(n, Action::KillAfter) => format!("after op {n}"),
+            Fault::AtOp(n, Action::KillTorn(sectors)) => format!("inside op {n}, after {sectors} sectors"),
+            Fault::Delay(..) => self.fault.to_string(),
+        };
+        format!("{point} (scratch {})", if self.wipe { "wiped" } else { "kept" })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kp1:{}", self.scenario)?;
+        if let Some(scale) = &self.scale {
+            write!(f, "@{scale}")?;
+        }
+        write!(f, ":{}:s{}:{}:", self.digest, self.seed, self.phase)?;
+        for (i, kill) in self.kills.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            write!(f, "{comma}{}{}", kill.fault, if kill.wipe { 'w' } else { 'k' })?;
+        }
+        write!(f, ":{}:{}", self.fixture, self.crash)?;
+        if let Some(bug) = &self.bug {
+            write!(f, ":bug={bug}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let rest = text.trim().strip_prefix("kp1:").ok_or(TokenError::NotAToken)?;
+        let parts: Vec<&str> = rest.split(':').collect();
+        let (head, bug) = match parts.as_slice() {
+            [head @ .., last] if head.len() == 7 => (head, Some(*last)),
+            head if head.len() == 7 => (head, None),
+            _ => return Err(TokenError::Parts { found: parts.len() + 1 }),
+        };
+        let wrong = |part: &'static str, text: &str| TokenError::Part { part, text: text.to_owned() };
+        let &[scenario, digest, seed, phase, kills, fixture, crash] = head else {
+            return Err(TokenError::Parts { found: parts.len() + 1 });
+        };
+        let (scenario, scale) = match scenario.split_once('@') {
+            Some((scenario, scale)) => (scenario, Some(scale.to_owned())),
+            None => (scenario, None),
+        };
+        let hex = |part: &'static str, text: &str| {
+            let good = text.len() == ID_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
+            if good { Ok(text.to_owned()) } else { Err(wrong(part, text)) }
+        };
+        Ok(Self {
+            scenario: scenario.to_owned(),
+            scale,
+            digest: hex("scenario digest", digest)?,
+            seed: seed.strip_prefix('s').and_then(|s| s.parse().ok()).ok_or_else(|| wrong("seed", seed))?,
+            phase: phase.to_owned(),
+            kills: kills.split(',').map(parse_kill).collect::<Result<_, _>>()?,
+            fixture: hex("fixture id", fixture)?,
+            crash: hex("crash state id", crash)?,
+            bug: match bug {
+                Some(bug) => Some(bug.strip_prefix("bug=").ok_or_else(|| wrong("bug", bug))?.to_owned()),
+                None => None,
+            },
+        })
+    }
+}
+
+fn parse_kill(text: &str) -> Result<TokenKill, TokenError> {
+    let wrong = || TokenError::Part { part: "kill", text: text.to_owned() };
+    let (fault, wipe) = match (text.strip_suffix('k'), text.strip_suffix('w')) {
+        (Some(fault), _) => (fault, false),
+        (_, Some(fault)) => (fault, true),
+        _ => return Err(wrong()),
+    };
+    match fault.parse() {
+        Ok(fault @ Fault::AtOp(..)) => Ok(TokenKill { fault, wipe }),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_kill() -> impl Strategy<Value = TokenKill> {
+        let action = prop_oneof![
+            Just(Action::KillBefore),
+            Just(Action::KillAfter),
+            any::<u32>().prop_map(Action::KillTorn)
+        ];
+        (1..u64::MAX, action, any::<bool>())
+            .prop_map(|(op, action, wipe)| TokenKill { fault: Fault::AtOp(op, action), wipe })
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_parses_back_from_its_text(
+            scenario in "[a-z0-9-]{1,12}", scale in prop::option::of("[a-z]{1,6}"), digest in "[0-9a-f]{16}",
+            seed in any::<u64>(), phase in "[a-z-]{1,8}", kills in prop::collection::vec(any_kill(), 1..5),
+            fixture in "[0-9a-f]{16}", crash in "[0-9a-f]{16}", bug in prop::option::of("[a-z-]{1,12}"))
+        {
+            let token = Token { scenario, scale, digest, seed, phase, kills, fixture, crash, bug };
+            prop_assert_eq!(token.to_string().parse(), Ok(token));
+        }
+
+        #[test]
+        fn a_cut_token_is_an_error_and_no_panic(cut in 0usize..90) {
+            let whole = "kp1:mixed-layout@small:0123456789abcdef:s1:grow:a37k,t44.3w:0123456789abcdef:fedcba9876543210";
+            if let Some(text) = whole.get(..cut) {
+                prop_assert!(text.parse::<Token>().is_err(), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn each_part_that_makes_no_sense_is_named() {
+        let good = ["a", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
+        for (at, bad, part) in [
+            (1, "xyz", "scenario digest"),
+            (2, "1", "seed"),
+            (4, "a3", "kill"),
+            (4, "dgpt.5k", "kill"),
+            (4, "", "kill"),
+            (5, "0", "fixture id"),
+            (6, "0123456789abcdeg", "crash state id"),
+            (7, "x", "bug"),
+        ] {
+            let mut parts = good;
+            parts[at] = bad;
+            let error = format!("kp1:{}", parts.join(":")).parse::<Token>().unwrap_err();
+            assert_eq!(error, TokenError::Part { part, text: bad.to_owned() });
+        }
+        assert!(format!("kp1:{}", good.join(":")).parse::<Token>().is_ok());
+    }
+}

@@ -1,0 +1,180 @@
+//! The working area of one campaign: where the tool runs and its states lie.
+//!
+//! It lies in memory (`/dev/shm`) where there is room, since the states are copied and compared over and over, and
+//! is removed when the campaign ends. A campaign that was killed leaves its area behind, unlocked; the next one
+//! removes it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::Pid;
+
+const PREFIX: &str = "killpoint-work-";
+const LOCK_FILE: &str = "lock";
+const MEMORY: &str = "/dev/shm";
+
+/// An area of our own, removed on drop.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// No working area can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkDirError {
+    /// It can't be made.
+    #[error("no working area can be made in `{path}`; name another place with --work-dir")]
+    Io {
+        /// Its parent.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is too little room.
+    #[error(
+        "`{path}` has {free} free, and this scenario needs {needed} for its working copies; name another place with \
+         --work-dir",
+        free = bytesize::ByteSize(*free_bytes), needed = bytesize::ByteSize(*needed_bytes)
+    )]
+    NoRoom {
+        /// Its parent.
+        path: PathBuf,
+        /// Bytes that are free.
+        free_bytes: u64,
+        /// Bytes that are needed.
+        needed_bytes: u64,
+    },
+}
+
+impl WorkDir {
+    /// Makes an area in `parent`, or, where none is named, in memory if `needed_bytes` fit there and else in the
+    /// directory for temporary files.
+    pub fn create(parent: Option<&Path>, needed_bytes: u64) -> Result<Self, WorkDirError> {
+        let fits = |path: &Path| free_bytes(path).is_ok_and(|free| free >= needed_bytes);
+        let parent = match parent {
+            Some(path) => path.to_owned(),
+            None if fits(Path::new(MEMORY)) => PathBuf::from(MEMORY),
+            None => std::env::temp_dir(),
+        };
+        let error = |source| WorkDirError::Io { path: parent.clone(), source };
+        let free_bytes = free_bytes(&parent).map_err(error)?;
+        if free_bytes < needed_bytes {
+            return Err(WorkDirError::NoRoom { path: parent, free_bytes, needed_bytes });
+        }
+        remove_abandoned(&parent);
+        for ordinal in 0.. {
+            let path = parent.join(format!("{PREFIX}{}-{ordinal}", Pid::this()));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let lock = File::create(path.join(LOCK_FILE)).map_err(error)?;
+                    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+                        .map_err(|(_, errno)| error(errno.into()))?;
+                    return Ok(Self { path, _lock: lock });
+                }
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(error(source)),
+            }
+        }
+        Err(error(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The area.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new directory in the area.
+    pub fn subdir(&self, name: &str) -> Result<PathBuf, WorkDirError> {
+        let path = self.path.join(name);
+        fs::create_dir(&path).map_err(|source| WorkDirError::Io { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// Bytes that are free there.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.path)
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Bytes that an unprivileged process could still write below a path.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = statvfs(path)?;
+    Ok(stat.blocks_available() * stat.fragment_size())
+}
+
+/// Empties a directory, as a reboot does with a temporary one.
+pub fn wipe(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes areas whose owner is gone, which shows in their lock being free.
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            continue;
+        }
+        // An area that is just being made has no lock file yet, and is left alone.
+        let Ok(lock) = File::open(entry.path().join(LOCK_FILE)) else { continue };
+        if Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_goes_with_its_owner_and_one_whose_owner_was_killed_goes_with_the_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let abandoned = parent.path().join("killpoint-work-1-0");
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join(LOCK_FILE), "").unwrap();
+        let first = WorkDir::create(Some(parent.path()), 1).unwrap();
+        let second = WorkDir::create(Some(parent.path()), 1).unwrap();
+        assert!(!abandoned.exists());
+        assert!(first.path().exists() && second.path().exists(), "a living owner's area stays");
+        drop((first, second));
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn too_little_room_is_said_with_both_figures() {
+        let parent = tempfile::tempdir().unwrap();
+        let error = WorkDir::create(Some(parent.path()), u64::MAX).unwrap_err();
+        assert!(matches!(error, WorkDirError::NoRoom { needed_bytes: u64::MAX, .. }));
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn wiping_leaves_the_directory_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/c"), "x").unwrap();
+        fs::write(dir.path().join("d"), "x").unwrap();
+        std::os::unix::fs::symlink("/nonexistent", dir.path().join("e")).unwrap();
+        wipe(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

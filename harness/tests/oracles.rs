@@ -1,0 +1,354 @@
+//! The oracles on a small disk of every kind of content: they hold on what is sound, and each damage is found by
+//! those that guard against it, in words that name the place. The disk is built by the fixture builder; the phase
+//! under test is one that changes nothing, so that start and baseline are the same.
+//!
+//! Needs `mke2fs`, `debugfs`, `e2fsck` (e2fsprogs) and `fsck.fat` (dosfstools); without them it fails by name.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use killpoint::gpt::Gpt;
+use killpoint::image;
+use killpoint::mask::Mask;
+use killpoint::oracle::{Answer, OracleSet, Outcome, Unproved};
+use scenarios::model::Scenario;
+use tempfile::TempDir;
+
+const SCENARIO: &str = r#"
+schema = 1
+name = "every-content"
+summary = "one partition of every kind of content"
+requires = ["mke2fs", "debugfs", "e2fsck"]
+optional = ["fsck.fat"]
+
+[fixture.disk]
+size = "24M"
+guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b01"
+
+[[fixture.partition]]
+index = 1
+label = "BOOT"
+type = "esp"
+guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b11"
+size = "5M"
+content = { kind = "fat", bits = 16, seed = 1, cluster_bytes = "512", used = "600K" }
+
+[[fixture.partition]]
+index = 4
+label = "CONFIG"
+type = "linux"
+guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b12"
+attributes = 4
+size = "1M"
+content = { kind = "raw", seed = 2 }
+
+[[fixture.partition]]
+index = 9
+label = "DATA"
+type = "linux"
+guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b13"
+size = "12M"
+content = { kind = "ext4", seed = 3, block_bytes = "1K", used = "3M", uuid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b23" }
+
+[[phase]]
+name = "nothing"
+run = ["true"]
+copies = ["CONFIG", "DATA"]
+
+[[oracle]]
+kind = "baseline"
+mask = ["unallocated"]
+
+[[oracle]]
+kind = "gpt"
+
+[[oracle]]
+kind = "gpt"
+at = "crash"
+need = "one-valid"
+
+[[oracle]]
+kind = "untouched"
+at = "both"
+partitions = ["CONFIG"]
+
+[[oracle]]
+kind = "fsck"
+partitions = ["BOOT", "DATA"]
+
+[[oracle]]
+kind = "content"
+partitions = ["BOOT", "CONFIG", "DATA"]
+"#;
+
+/// The volume as the builder makes it, once for all tests.
+fn fixture() -> &'static (TempDir, Scenario) {
+    static FIXTURE: OnceLock<(TempDir, Scenario)> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("scenario.toml");
+        fs::write(&file, SCENARIO).expect("write the scenario");
+        let scenario = scenarios::load(file.to_str().expect("a path of text"), None).expect("a sound scenario").scenario;
+        let volume = folder.path().join("volume");
+        fs::create_dir(&volume).expect("a folder for the volume");
+        scenarios::fixture::build(&scenario, &volume).expect("the fixture (needs e2fsprogs)");
+        (folder, scenario)
+    })
+}
+
+/// A copy of the volume, and an oracle set over it with the untouched volume as start and baseline.
+struct Bench {
+    folder: TempDir,
+    set: OracleSet,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::without(&[])
+    }
+
+    /// On a machine that lacks some programs.
+    fn without(missing: &[&str]) -> Self {
+        let (origin, scenario) = fixture();
+        let folder = TempDir::new().expect("a temporary folder");
+        let volume = origin.path().join("volume");
+        image::copy_sparse(&volume, &folder.path().join("volume")).expect("a copy of the volume");
+        let mask = Mask::measure(&[&volume, &volume], &["unallocated".to_owned()], 0.001).expect("a mask");
+        let missing: Vec<String> = missing.iter().map(|name| (*name).to_owned()).collect();
+        let work = folder.path().join("work");
+        let set = OracleSet::new(scenario, &scenario.phase[0], &volume, &volume, mask, &work, &missing)
+            .expect("oracles");
+        Self { folder, set }
+    }
+
+    fn volume(&self) -> PathBuf {
+        self.folder.path().join("volume")
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.volume().join("disk.img")
+    }
+
+    fn gpt(&self) -> Gpt {
+        Gpt::read(&File::open(self.disk()).expect("open the disk")).expect("read its table")
+    }
+
+    /// First byte of a partition.
+    fn start_of(&self, label: &str) -> u64 {
+        self.gpt().partitions().iter().find(|p| p.label == label).expect("the partition").extent.start
+    }
+
+    /// Inverts bytes of the disk.
+    fn invert(&self, at: u64, len: usize) {
+        let file = OpenOptions::new().read(true).write(true).open(self.disk()).expect("open the disk");
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, at).expect("read");
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        file.write_all_at(&bytes, at).expect("write");
+    }
+
+    /// Changes the ext4 by debugfs, as a tool that loses something would.
+    fn debugfs(&self, command: &str) {
+        let source = format!("{}?offset={}", self.disk().display(), self.start_of("DATA"));
+        let program = scenarios::programs::find("debugfs").expect("debugfs (Debian package e2fsprogs)");
+        let output = Command::new(program).args(["-w", "-R", command, &source]).output().expect("run debugfs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Where a name's directory entry is in the FAT.
+    fn fat_entry(&self, name: &[u8; 11]) -> u64 {
+        let start = self.start_of("BOOT");
+        let mut bytes = vec![0; 5 << 20];
+        let file = File::open(self.disk()).expect("open the disk");
+        file.read_exact_at(&mut bytes, start).expect("read the FAT");
+        let entry = bytes.chunks(32).position(|entry| entry.starts_with(name)).expect("the entry");
+        start + 32 * entry as u64
+    }
+
+    /// Crash and end answers as lines, those that hold left out.
+    fn objections(&mut self) -> String {
+        let volume = self.volume();
+        let crash = self.set.at_crash(&volume);
+        let end = self.set.at_end(&volume);
+        let line = |when: &str, answer: &Answer| {
+            let text = match &answer.outcome {
+                Outcome::Held => return None,
+                Outcome::Failed { explain } => format!("fails: {explain}"),
+                Outcome::NotMeasured { why } => format!("not measured: {why}"),
+                Outcome::Hung { what } => format!("hangs: {what}"),
+            };
+            Some(format!("  {when} {}: {text}\n", answer.oracle))
+        };
+        let lines = crash.iter().filter_map(|a| line("crash", a)).chain(end.iter().filter_map(|a| line("end", a)));
+        lines.collect()
+    }
+}
+
+#[test]
+fn everything_holds_on_the_baseline() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.objections(), "");
+    let volume = bench.volume();
+    let asked = |answers: Vec<Answer>| answers.into_iter().map(|a| a.oracle).collect::<Vec<_>>();
+    assert_eq!(asked(bench.set.at_crash(&volume)), ["gpt", "untouched"]);
+    assert_eq!(asked(bench.set.at_end(&volume)), ["baseline", "gpt", "untouched", "fsck", "content"]);
+    assert!(bench.set.not_tested().is_empty());
+}
+
+#[test]
+fn every_oracle_is_proved_and_nothing_of_the_proof_is_left() {
+    let mut bench = Bench::new();
+    let proved = bench.set.prove().expect("every oracle objects");
+    assert_eq!(proved, ["baseline", "gpt", "untouched", "fsck", "content"]);
+    let work = bench.folder.path().join("work");
+    assert_eq!(fs::read_dir(work).expect("the work folder").count(), 0);
+    assert_eq!(bench.objections(), "", "the proof leaves the answers as they were");
+}
+
+/// A baseline with a broken file system is no baseline.
+#[test]
+fn a_broken_baseline_is_told_from_an_oracle_that_does_not_object() {
+    let bench = Bench::new();
+    bench.invert(bench.start_of("DATA") + 1024 + 0x10, 4);
+    let (origin, scenario) = fixture();
+    let start = origin.path().join("volume");
+    let broken = bench.volume();
+    let mask = Mask::measure(&[&broken, &broken], &[], 0.001).expect("a mask");
+    let work = bench.folder.path().join("work");
+    let mut set =
+        OracleSet::new(scenario, &scenario.phase[0], &start, &broken, mask, &work, &[]).expect("oracles");
+    match set.prove() {
+        Err(Unproved::BaselineFails { oracle, .. }) => assert_eq!(oracle, "fsck"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_damage_is_found_and_named() {
+    type Inflict = fn(&Bench);
+    let cases: [(&str, Inflict); 17] = [
+        ("a byte of an untouched partition", |b| b.invert(b.start_of("CONFIG") + 0x1234, 1)),
+        ("unallocated space", |b| b.invert(34 * 512, 64)),
+        ("the primary header's CRC", |b| b.invert(512 + 16, 4)),
+        ("both headers' CRCs", |b| {
+            b.invert(512 + 16, 4);
+            b.invert(b.gpt().len_bytes - 512 + 16, 4);
+        }),
+        ("a torn primary array", |b| b.invert(1024 + 3 * 128 + 48, 8)),
+        ("a boot sector's code", |b| b.invert(b.start_of("BOOT") + 100, 2)),
+        ("a FAT", |b| b.invert(b.start_of("BOOT") + 512 + 10, 6)),
+        ("a FAT entry's attributes", |b| b.invert(b.fat_entry(b"EMPTY   TXT") + 11, 1)),
+        ("the first block of ext4 gone", |b| b.invert(b.start_of("DATA") + 1024, 1024)),
+        ("a mode without setuid", |b| b.debugfs("set_inode_field /bin/su mode 0100755")),
+        ("another owner", |b| b.debugfs("set_inode_field /etc/shadow gid 7")),
+        ("another time", |b| b.debugfs("set_inode_field /etc/shadow mtime 20200101")),
+        ("an extended attribute lost", |b| b.debugfs("ea_rm /bin/ping security.capability")),
+        ("a file lost", |b| b.debugfs("unlink /etc/shadow")),
+        ("a hard link more", |b| b.debugfs("ln /etc/empty /etc/second")),
+        ("a file left over in the volume", |b| fs::write(b.volume().join("left"), "x").expect("write")),
+        ("a disk cut short", |b| {
+            let file = OpenOptions::new().write(true).open(b.disk()).expect("open the disk");
+            file.set_len(23 << 20).expect("truncate");
+        }),
+    ];
+    let mut table = String::new();
+    for (what, inflict) in cases {
+        let mut bench = Bench::new();
+        inflict(&bench);
+        table.push_str(&format!("{what}\n{}", bench.objections()));
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// A copy that has moved and grown has other bytes and the same content.
+#[test]
+fn content_is_the_same_wherever_it_lies() {
+    let mut bench = Bench::new();
+    let e2fsprogs = |program: &str, arguments: &[&str]| {
+        let program = scenarios::programs::find(program).expect("e2fsprogs");
+        let output = Command::new(program).args(arguments).output().expect("run it");
+        assert!(output.status.code().is_some_and(|code| code < 2), "{output:?}");
+    };
+    // Shrink the ext4 outside the disk and put it back: resize2fs moves blocks and inodes.
+    let partition = bench.start_of("DATA");
+    let aside = bench.folder.path().join("data");
+    let disk = OpenOptions::new().read(true).write(true).open(bench.disk()).expect("open the disk");
+    let file = File::create_new(&aside).expect("a file");
+    image::copy_part(&disk, partition..partition + (12 << 20), &file).expect("copy out");
+    let name = aside.to_str().expect("text");
+    e2fsprogs("e2fsck", &["-fy", name]);
+    e2fsprogs("resize2fs", &[name, "6M"]);
+    let moved = fs::read(&aside).expect("read it");
+    disk.write_all_at(&moved, partition).expect("put it back");
+    let volume = bench.volume();
+    let answers = bench.set.at_end(&volume);
+    let held = |oracle: &str| answers.iter().find(|a| a.oracle == oracle).map(|a| a.outcome.clone());
+    assert_eq!(held("content"), Some(Outcome::Held));
+    assert_eq!(held("fsck"), Some(Outcome::Held));
+    assert!(matches!(held("baseline"), Some(Outcome::Failed { .. })));
+}
+
+#[test]
+fn what_an_optional_program_would_check_is_named() {
+    let mut bench = Bench::without(&["fsck.fat"]);
+    assert_eq!(
+        bench.set.not_tested(),
+        ["fsck of BOOT: fsck.fat is not installed (Debian package dosfstools)"]
+    );
+    bench.invert(bench.start_of("BOOT") + 512 + 10, 6);
+    assert!(!bench.objections().contains("fsck.fat"));
+    assert!(Bench::without(&["fsck.fat"]).set.prove().is_ok());
+}
+
+/// Answers are remembered by content, so asking again costs no further run of a checker.
+#[test]
+fn the_same_content_is_judged_once() {
+    let mut bench = Bench::new();
+    bench.debugfs("set_inode_field /bin/su mode 0100755");
+    let first = bench.objections();
+    let started = std::time::Instant::now();
+    assert_eq!(bench.objections(), first);
+    let again = started.elapsed();
+    assert!(again.as_millis() < 500, "{again:?} for answers that are known");
+    bench.debugfs("set_inode_field /bin/su mode 0104755");
+    assert!(!bench.objections().contains("/bin/su: mode"), "another content is judged anew");
+}
+
+#[test]
+fn copies_are_sampled_by_their_whole_content() {
+    use killpoint::copies::Copies;
+    use reports::event::CopyState;
+
+    let bench = Bench::new();
+    let (origin, scenario) = fixture();
+    let (baseline, start) = (origin.path().join("volume"), bench.volume());
+    // At the phase's start CONFIG's place is zero; DATA is there already.
+    let place = bench.start_of("CONFIG");
+    let disk = OpenOptions::new().write(true).open(bench.disk()).expect("open the disk");
+    disk.write_all_at(&vec![0; 1 << 20], place).expect("clear the place");
+    let copies = Copies::new(&scenario.phase[0], "disk.img", &start, &baseline).expect("copies");
+    let config = || copies.sample(&start).expect("a sample")["CONFIG"];
+    assert_eq!(copies.sample(&start).expect("a sample")["DATA"], CopyState::Complete);
+    assert_eq!(config(), CopyState::Empty);
+    let mut content = vec![0; 1 << 20];
+    File::open(baseline.join("disk.img")).expect("open").read_exact_at(&mut content, place).expect("read");
+    disk.write_all_at(&content[..64 << 10], place).expect("write the first chunk");
+    assert_eq!(config(), CopyState::Partial);
+    disk.write_all_at(&content, place).expect("write it whole");
+    assert_eq!(config(), CopyState::Complete);
+    // Head and tail are not enough.
+    disk.write_all_at(&[content[500_000] ^ 1], place + 500_000).expect("break the middle");
+    assert_eq!(config(), CopyState::Partial);
+}
+
+/// Which folder the tests run in doesn't matter, nor a `?` in the volume's name, which e2fsprogs would cut at.
+#[test]
+fn a_question_mark_in_the_path_is_part_of_the_name() {
+    let mut bench = Bench::new();
+    let odd = bench.folder.path().join("what?offset=1");
+    fs::rename(bench.volume(), &odd).expect("rename");
+    assert!(bench.set.at_end(Path::new(&odd)).iter().all(|answer| answer.outcome == Outcome::Held));
+}

@@ -1,0 +1,228 @@
+//! The event log is written by one process that may be killed and read by another: whatever went in comes out, and
+//! whatever a kill leaves can be read.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::samples::{campaign, tally};
+use crate::{
+    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Outcome, PlannedKill, Seam, Stream,
+    Verdict,
+};
+
+fn record(dir: &Path, events: &[Event]) {
+    let mut stream = Stream::new(vec![Box::new(EventLog::create(dir).unwrap())]);
+    for event in events {
+        stream.emit(event).unwrap();
+    }
+    stream.finish().unwrap();
+}
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>()
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop::sample::select(Verdict::ALL.to_vec())
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map(text(), text(), 0..3)
+}
+
+fn started() -> impl Strategy<Value = Event> {
+    let names = (text(), text(), prop::option::of(text()), text());
+    let lists = (prop::collection::vec(text(), 0..3), prop::collection::vec(text(), 0..3), words());
+    let bounds = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), any::<bool>());
+    (names, lists, bounds).prop_map(|(names, lists, bounds)| {
+        Event::CampaignStarted(CampaignStarted {
+            schema: SCHEMA,
+            killpoint: names.0,
+            scenario: names.1,
+            scale: names.2,
+            scenario_digest: names.3,
+            phases: lists.0,
+            command: if bounds.3 { Command::Run } else { Command::Repro },
+            seam: Seam::InProcess,
+            seed: bounds.0,
+            model: lists.1,
+            iterations: bounds.1,
+            for_s: bounds.2,
+            tool_versions: lists.2,
+        })
+    })
+}
+
+fn sample() -> impl Strategy<Value = GptSample> {
+    any::<[bool; 6]>().prop_map(|[clean, header_crc, torn_primary, torn_backup, mismatch, no_valid_copy]| {
+        GptSample { clean, header_crc, torn_primary, torn_backup, mismatch, no_valid_copy }
+    })
+}
+
+fn kill() -> impl Strategy<Value = Event> {
+    let state = prop::sample::select(vec![CopyState::Empty, CopyState::Partial, CopyState::Complete]);
+    let copies = prop::collection::btree_map(text(), state, 0..3);
+    let names = (text(), text(), text());
+    let numbers = (any::<u64>(), any::<u32>(), any::<u64>(), number(), any::<[bool; 5]>());
+    (names, numbers, prop::option::of(sample()), copies).prop_map(|(names, numbers, gpt, copies)| {
+        let [landed, inside_op, distinct, interior, scratch_wiped] = numbers.4;
+        Event::Kill(Kill {
+            iteration: numbers.0,
+            phase: names.0,
+            attempt: numbers.1,
+            at_ms: numbers.3,
+            landed,
+            step: names.1,
+            op: numbers.2,
+            inside_op,
+            content_id: names.2,
+            distinct,
+            interior,
+            scratch_wiped,
+            gpt,
+            copies,
+        })
+    })
+}
+
+fn finding() -> impl Strategy<Value = Event> {
+    let names = (text(), text(), text(), text(), text());
+    (names, verdict(), text(), text(), text()).prop_map(|(names, verdict, oracle, explain, repro)| {
+        let (id, token, phase, step, point) = names;
+        Event::Finding(Finding { id, token, verdict, phase, step, point, oracle, explain, repro })
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Completed),
+        text().prop_map(|signal| Outcome::Interrupted { signal }),
+        text().prop_map(|reason| Outcome::Stopped { reason }),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        started(),
+        (text(), any::<bool>(), any::<u64>(), any::<u64>()).prop_map(
+            |(fixture_id, cached, len_bytes, wall_ms)| Event::FixtureReady {
+                fixture_id,
+                cached,
+                len_bytes,
+                wall_ms
+            }
+        ),
+        (text(), any::<u32>(), any::<[u64; 3]>()).prop_map(|(phase, run, [ops, flushes, wall_ms])| {
+            Event::BaselineRun { phase, run, ops, flushes, wall_ms }
+        }),
+        (text(), any::<u64>(), text()).prop_map(|(phase, volatile_bytes, content_id)| {
+            Event::BaselineReady { phase, volatile_bytes, content_id }
+        }),
+        (text(), text()).prop_map(|(phase, oracle)| Event::OracleProved { phase, oracle }),
+        text().prop_map(|what| Event::NotTested { what }),
+        text().prop_map(|text| Event::Warning { text }),
+        any::<u64>().prop_map(|iteration| Event::IterationStarted { iteration }),
+        kill(),
+        (any::<u64>(), text(), prop::collection::vec((number(), any::<bool>()), 0..4)).prop_map(
+            |(iteration, phase, kills)| Event::Planned {
+                iteration,
+                phase,
+                kills: kills
+                    .into_iter()
+                    .map(|(fraction, scratch_wiped)| PlannedKill { fraction, scratch_wiped })
+                    .collect(),
+            }
+        ),
+        (any::<u64>(), text(), any::<u32>(), text()).prop_map(|(iteration, phase, attempt, step)| {
+            Event::Late { iteration, phase, attempt, step }
+        }),
+        (text(), text(), prop::collection::vec(text(), 0..4))
+            .prop_map(|(phase, step, lines)| Event::Layout { phase, step, lines }),
+        (any::<[u64; 2]>(), text(), verdict(), any::<u32>()).prop_map(
+            |([iteration, wall_ms], phase, verdict, kills)| Event::Judged {
+                iteration,
+                phase,
+                verdict,
+                kills,
+                wall_ms
+            }
+        ),
+        finding(),
+        (outcome(), any::<u8>(), number()).prop_map(|(outcome, exit_code, wall_s)| Event::CampaignEnded {
+            outcome,
+            exit_code,
+            wall_s
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn events_come_back_as_they_went_in(events in prop::collection::vec(event(), 0..8)) {
+        let dir = tempfile::tempdir().unwrap();
+        record(dir.path(), &events);
+        let read = EventLog::read(dir.path()).unwrap();
+        prop_assert_eq!(read, RecordedEvents { events, torn: None });
+    }
+
+    /// Cut anywhere, the log gives all whole events and names the line that is torn.
+    #[test]
+    fn a_log_cut_anywhere_keeps_its_whole_lines(cut in any::<prop::sample::Index>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let events = campaign();
+        record(dir.path(), &events);
+        let path = EventLog::path(dir.path());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(cut.index(bytes.len() + 1));
+        fs::write(&path, &bytes).unwrap();
+
+        let whole = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let rest = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let read = EventLog::read(dir.path()).unwrap();
+        prop_assert_eq!(read.events, &events[..whole.saturating_sub(1)]);
+        let torn = (rest > 0).then_some(TornTail { line: whole + 1, len_bytes: rest });
+        prop_assert_eq!(read.torn, torn);
+    }
+}
+
+/// What is derived from a log that was read back is what was derived as it happened.
+#[test]
+fn a_report_can_be_made_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &campaign());
+    let read = EventLog::read(dir.path()).unwrap();
+    assert_eq!(tally(&read.events), tally(&campaign()));
+}
+
+#[test]
+fn a_log_in_use_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &campaign());
+    let error = EventLog::create(dir.path()).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::EEXIST));
+    assert_eq!(EventLog::read(dir.path()).unwrap().events, campaign());
+}
+
+#[test]
+fn what_is_no_event_log_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = r#"{"schema":1,"log":"killpoint-events"}"#;
+    for (content, said) in [
+        (r#"{"schema":2,"log":"killpoint-events"}"#.to_owned(), "does not begin with the header"),
+        (r#"{"schema":1,"log":"something"}"#.to_owned(), "does not begin with the header"),
+        (format!("{header}\n{}\nnonsense", r#"{"event":"warning","text":"x"}"#), "line 3 of"),
+        (format!("{header}\n{}", r#"{"event":"warning","text":"x","more":1}"#), "line 2 of"),
+    ] {
+        fs::write(EventLog::path(dir.path()), content + "\n").unwrap();
+        let error = EventLog::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Standard error during a campaign: a progress bar with status lines above it on a terminal, plain lines anywhere
+//! else. All terminal work is here. A terminal that can't be written to never stops a campaign.
+
+use std::io::{self, Write};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+
+use crate::status::{Line, Narrator, Weight, findings, many};
+use crate::{Event, Level, Reader, StoreError, Tally};
+
+/// Least time between two progress lines of a long campaign, where there is no bar.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Up to this many iterations each gets its progress line, however fast they come.
+const SHORT_ITERATIONS: u64 = 50;
+/// How often the bar shows that time passes though no event comes.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Whether to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless the environment has `NO_COLOR` or a `TERM` of `dumb`.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A word that is none of `auto`, `always`, `never`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is none of `auto`, `always`, `never`")]
+pub struct UnknownColorChoice(String);
+
+impl FromStr for ColorChoice {
+    type Err = UnknownColorChoice;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(UnknownColorChoice(word.to_owned())),
+        }
+    }
+}
+
+impl ColorChoice {
+    /// Whether standard output is coloured.
+    pub fn for_stdout(self) -> bool {
+        self.decide(Term::stdout().features().is_attended(), colors_refused())
+    }
+
+    /// Whether standard error is coloured.
+    pub fn for_stderr(self) -> bool {
+        self.decide(Term::stderr().features().is_attended(), colors_refused())
+    }
+
+    fn decide(self, is_terminal: bool, refused: bool) -> bool {
+        match self {
+            Self::Auto => is_terminal && !refused,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Whether the environment asks for no colour (<https://no-color.org>).
+fn colors_refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// What to show.
+#[derive(Clone, Copy, Debug)]
+pub struct TerminalOptions {
+    /// How much.
+    pub level: Level,
+    /// Whether to colour.
+    pub color: ColorChoice,
+    /// Whether to show progress: the bar, and without a bar the lines for iterations done.
+    pub progress: bool,
+}
+
+impl Default for TerminalOptions {
+    fn default() -> Self {
+        Self { level: Level::Normal, color: ColorChoice::Auto, progress: true }
+    }
+}
+
+/// The reader that keeps a person informed on standard error.
+pub struct Terminal {
+    level: Level,
+    progress: bool,
+    color: bool,
+    output: Output,
+    narrator: Narrator,
+    clock: Box<dyn Fn() -> Duration + Send>,
+    /// When the first iteration began: rates count from here.
+    iterating_since: Option<Duration>,
+    last_progress: Option<Duration>,
+}
+
+/// Columns that a line may take, asked for at each line since a window can be resized; none means any number.
+type Width = Box<dyn Fn() -> Option<usize> + Send>;
+
+enum Output {
+    Bar { bar: ProgressBar, width: Width },
+    Plain { writer: Box<dyn Write + Send>, width: Width },
+}
+
+impl Terminal {
+    /// A reader that writes to standard error as it finds it.
+    pub fn new(options: TerminalOptions) -> Self {
+        let term = Term::stderr();
+        let attended = term.is_term();
+        let color = options.color.for_stderr();
+        let width: Width = Box::new(move || term.size_checked().map(|(_, columns)| usize::from(columns)));
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let output = if attended && !dumb && options.progress && options.level > Level::Quiet {
+            let bar = progress_bar(ProgressDrawTarget::stderr_with_hz(10));
+            bar.enable_steady_tick(TICK);
+            Output::Bar { bar, width }
+        } else {
+            let width: Width = if attended { width } else { Box::new(|| None) };
+            Output::Plain { writer: Box::new(io::stderr()), width }
+        };
+        let began = Instant::now();
+        Self::with(options, color, output, Box::new(move || began.elapsed()))
+    }
+
+    fn with(
+        options: TerminalOptions,
+        color: bool,
+        output: Output,
+        clock: Box<dyn Fn() -> Duration + Send>,
+    ) -> Self {
+        Self {
+            level: options.level,
+            progress: options.progress,
+            color,
+            output,
+            narrator: Narrator::default(),
+            clock,
+            iterating_since: None,
+            last_progress: None,
+        }
+    }
+
+    fn shows(&mut self, line: &Line, tally: &Tally, now: Duration) -> bool {
+        match line.weight {
+            Weight::Alert => true,
+            Weight::Milestone => self.level >= Level::Normal,
+            Weight::Detail => self.level == Level::Verbose,
+            Weight::Progress if self.level == Level::Verbose => true,
+            Weight::Progress => {
+                self.level == Level::Normal && self.progress && self.progress_is_due(tally, now)
+            }
+        }
+    }
+
+    /// Whether an iteration's line is shown. A bar says the same; plain lines of a long campaign are rationed.
+    fn progress_is_due(&mut self, tally: &Tally, now: Duration) -> bool {
+        if matches!(self.output, Output::Bar { .. }) {
+            return false;
+        }
+        let asked = tally.campaign.as_ref().and_then(|campaign| campaign.iterations);
+        let short = asked.is_some_and(|asked| asked <= SHORT_ITERATIONS);
+        let last = asked.is_some_and(|asked| asked == tally.iterations_done);
+        let rested = self.last_progress.is_none_or(|then| now.saturating_sub(then) >= PROGRESS_EVERY);
+        let due = short || last || rested;
+        if due {
+            self.last_progress = Some(now);
+        }
+        due
+    }
+
+    fn print(&mut self, line: &Line) {
+        match &mut self.output {
+            Output::Bar { bar, width } => bar.println(line.render(width(), self.color)),
+            Output::Plain { writer, width } => {
+                // Nobody may be listening any more; the campaign and its log go on.
+                let _ = writeln!(writer, "{}", line.render(width(), self.color));
+            }
+        }
+    }
+
+    fn move_bar(&self, event: &Event, tally: &Tally, now: Duration) {
+        let Output::Bar { bar, .. } = &self.output else { return };
+        let bounds = tally.campaign.as_ref().map(|campaign| (campaign.iterations, campaign.for_s));
+        match bounds {
+            Some((Some(asked), _)) => {
+                bar.set_length(asked);
+                bar.set_position(tally.iterations_done);
+            }
+            Some((None, Some(for_s))) => {
+                bar.set_length(for_s);
+                bar.set_position(now.as_secs().min(for_s));
+            }
+            _ => {}
+        }
+        match self.iterating_since {
+            Some(since) => bar.set_message(progress_message(tally, now, since)),
+            None => {
+                if let Some(doing) = preparation(event) {
+                    bar.set_message(doing);
+                }
+            }
+        }
+    }
+}
+
+impl Reader for Terminal {
+    fn event(&mut self, event: &Event, tally: &Tally) -> Result<(), StoreError> {
+        let now = (self.clock)();
+        if matches!(event, Event::IterationStarted { .. }) {
+            self.iterating_since.get_or_insert(now);
+        }
+        for line in self.narrator.lines(event, tally, now) {
+            if self.shows(&line, tally, now) {
+                self.print(&line);
+            }
+        }
+        self.move_bar(event, tally, now);
+        if matches!(event, Event::CampaignEnded { .. }) {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the bar away.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        if let Output::Bar { bar, .. } = &self.output {
+            bar.finish_and_clear();
+        }
+        Ok(())
+    }
+}
+
+fn progress_bar(target: ProgressDrawTarget) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), target).with_finish(ProgressFinish::AndClear);
+    // A template that did not parse would leave indicatif's own style: plainer, and nothing lost.
+    match ProgressStyle::with_template("{elapsed_precise} [{bar:16}] {wide_msg}") {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}
+
+/// What is being done before the first iteration.
+fn preparation(event: &Event) -> Option<String> {
+    match event {
+        Event::CampaignStarted(_) => Some("building the fixture".to_owned()),
+        Event::FixtureReady { .. } => Some("uninterrupted runs".to_owned()),
+        Event::BaselineRun { phase, run, .. } => Some(format!("uninterrupted runs: {phase} {run}")),
+        Event::BaselineReady { phase, .. } => Some(format!("damaged copies for the oracles: {phase}")),
+        _ => None,
+    }
+}
+
+fn progress_message(tally: &Tally, now: Duration, since: Duration) -> String {
+    let spent = now.saturating_sub(since);
+    let (asked, for_s) =
+        tally.campaign.as_ref().map_or((None, None), |campaign| (campaign.iterations, campaign.for_s));
+    let done = match asked {
+        Some(asked) => format!("{}/{asked}", tally.iterations_done),
+        None => many(tally.iterations_done, "iteration"),
+    };
+    let found = findings(tally.findings.len() as u64);
+    let rate = match spent.as_secs_f64() {
+        seconds if seconds > 0.0 => format!(", {:.1}/s", tally.attempted as f64 / seconds),
+        _ => String::new(),
+    };
+    let left = match (asked, for_s) {
+        (Some(asked), _) if tally.iterations_done > 0 => {
+            let each_s = spent.as_secs_f64() / tally.iterations_done as f64;
+            Duration::try_from_secs_f64(each_s * asked.saturating_sub(tally.iterations_done) as f64).ok()
+        }
+        (None, Some(for_s)) => Some(Duration::from_secs(for_s).saturating_sub(now)),
+        _ => None,
+    };
+    let left = left.map(|left| format!(", {} left", coarse(left))).unwrap_or_default();
+    format!("{done}, {}, {found}{rate}{left}", many(tally.attempted, "kill"))
+}
+
+/// A duration as a person wants it: seconds below an hour, minutes above.
+fn coarse(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    let step = if seconds < 3600 { 1 } else { 60 };
+    humantime::format_duration(Duration::from_secs(seconds / step * step)).to_string()
+}
+
+#[cfg(test)]
+mod tests;

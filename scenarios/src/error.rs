@@ -1,0 +1,301 @@
+//! What can be wrong with a scenario, as a person reads it: the place in the file, the problem, and what would be
+//! right. [`Fault`] says it by key path, without the text; [`ScenarioError`] adds file, line and caret.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::locate::{Place, Step};
+use crate::size::SizeError;
+
+/// Why a scenario can't be loaded.
+#[derive(Debug, Error)]
+pub enum ScenarioError {
+    /// No scenario of that name ships.
+    #[error("there is no scenario `{name}`{}\n  known: {}", hint(near), known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Shipped names that look like it, nearest first.
+        near: Vec<&'static str>,
+        /// All shipped names.
+        known: Vec<&'static str>,
+    },
+    /// The file can't be read.
+    #[error("can't read the scenario file `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The scale that was asked for is not one of this scenario's.
+    #[error("`{scenario}` has no scale `{asked}`: it has {}", list(known, "none at all"))]
+    UnknownScale {
+        /// The scenario's name.
+        scenario: String,
+        /// What was asked for.
+        asked: String,
+        /// The scales that there are.
+        known: Vec<String>,
+    },
+    /// The file's text is wrong at a place.
+    #[error("{problem}\n{place}")]
+    Invalid {
+        /// Where.
+        place: Box<Place>,
+        /// What.
+        problem: Box<Problem>,
+    },
+}
+
+/// A problem and the key that it is about.
+#[derive(Debug, Error)]
+#[error("{problem}")]
+pub struct Fault {
+    /// From the root of the file to the key.
+    pub path: Vec<Step>,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong at a key.
+#[derive(Debug, Error)]
+pub enum Problem {
+    /// Not TOML, an unknown key, or a value of another type.
+    #[error("{}", .0.message())]
+    Toml(toml::de::Error),
+    /// The model does not survive filling in placeholders; a fault of this crate.
+    #[error("the scenario can't be written out: {0}")]
+    Model(serde_json::Error),
+    /// Another version's file.
+    #[error("schema {found} is not readable: this build reads schema {}", crate::model::SCHEMA)]
+    Schema {
+        /// The number in the file.
+        found: u32,
+    },
+    /// A name with other characters than names have.
+    #[error("`{0}` is no name: use lower-case letters, digits and hyphens")]
+    BadName(String),
+    /// No `[[phase]]`.
+    #[error("there is no phase: write at least one `[[phase]]`")]
+    NoPhase,
+    /// A second phase of that name.
+    #[error("two phases are named `{0}`")]
+    DuplicatePhase(String),
+    /// A command without a program.
+    #[error("the command is empty: it needs at least a program")]
+    EmptyCommand,
+    /// No exit code would be accepted.
+    #[error("no exit code is accepted: write at least one")]
+    NoExit,
+    /// As many lists of exit codes as there are resume commands, or none.
+    #[error("{commands} resume commands, but {exits} lists of accepted exit codes")]
+    ResumeExitCount {
+        /// Commands under `resume`.
+        commands: usize,
+        /// Lists under `resume_exit`.
+        exits: usize,
+    },
+    /// A placeholder that nothing sets.
+    #[error("nothing sets the placeholder `{{{name}}}` here; known: {}", braced(known))]
+    UnknownPlaceholder {
+        /// Its name.
+        name: String,
+        /// The ones that are set here.
+        known: Vec<String>,
+    },
+    /// Scales without a default.
+    #[error("`default_scale` is missing: write one of {}", list(.0, "none"))]
+    NoDefaultScale(Vec<String>),
+    /// A default that is none of the scales.
+    #[error("`default_scale` is `{default}`, which is no scale: there is {}", list(known, "none at all"))]
+    BadDefaultScale {
+        /// The default as written.
+        default: String,
+        /// The scales that there are.
+        known: Vec<String>,
+    },
+    /// Scales that don't set the same placeholders.
+    #[error("the scale `{scale}` does not set `{placeholder}`, which another scale sets")]
+    ScaleLacks {
+        /// The scale.
+        scale: String,
+        /// What it lacks.
+        placeholder: String,
+    },
+    /// A size that can't be read.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// A size of zero.
+    #[error("a size of zero")]
+    ZeroSize,
+    /// A duration that can't be read.
+    #[error("`{text}` is not a duration: {source}; write for example `30s` or `5m`")]
+    Duration {
+        /// As written.
+        text: String,
+        /// Why.
+        source: humantime::DurationError,
+    },
+    /// Not a GUID.
+    #[error("`{text}` is not a GUID: {source}")]
+    Guid {
+        /// As written.
+        text: String,
+        /// Why.
+        source: uuid::Error,
+    },
+    /// Two partitions with one GUID.
+    #[error("the GUID {0} is used twice")]
+    DuplicateGuid(Uuid),
+    /// A disk with other sectors than 512 or 4096 bytes.
+    #[error("sectors of {0} bytes: only 512 and 4096 are possible")]
+    SectorSize(u32),
+    /// A length that is no multiple of the sector.
+    #[error("{bytes} bytes are no multiple of the sector of {sector}")]
+    Unaligned {
+        /// The length or position.
+        bytes: u64,
+        /// The sector size.
+        sector: u32,
+    },
+    /// A disk that has no room for its tables.
+    #[error("a disk of {0} bytes has no room for two partition tables")]
+    DiskTooSmall(u64),
+    /// `grown_to` below `size`.
+    #[error("`grown_to` is {grown}, less than the disk's size {size}")]
+    GrownBelowSize {
+        /// Bytes after.
+        grown: u64,
+        /// Bytes before.
+        size: u64,
+    },
+    /// An index outside the table.
+    #[error("partition index {0} is outside the table's 1 to 128")]
+    Index(u64),
+    /// Two partitions with one index.
+    #[error("two partitions have the index {0}")]
+    DuplicateIndex(u32),
+    /// Two partitions with one label.
+    #[error("two partitions have the label `{0}`")]
+    DuplicateLabel(String),
+    /// A label that does not fit an entry.
+    #[error("the label `{0}` is longer than the 36 UTF-16 units that a GPT entry holds")]
+    LabelTooLong(String),
+    /// No partition at all in the row.
+    #[error("a count of zero makes no partition")]
+    ZeroCount,
+    /// Two partitions share sectors.
+    #[error("`{label}` at bytes {start}..{end} overlaps `{other}`")]
+    Overlap {
+        /// The later one.
+        label: String,
+        /// The one that it overlaps.
+        other: String,
+        /// Its first byte.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+    },
+    /// A partition that reaches into the tables or beyond the disk.
+    #[error("`{label}` at bytes {start}..{end} is outside the usable {usable_start}..{usable_end}")]
+    Outside {
+        /// The partition.
+        label: String,
+        /// Its first byte.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// First usable byte.
+        usable_start: u64,
+        /// The byte after the last usable one.
+        usable_end: u64,
+    },
+    /// A FAT width that is not built.
+    #[error("a FAT of {0} bits: only 16 and 32 are possible")]
+    FatBits(u8),
+    /// A block or cluster size that the file system does not have.
+    #[error("{bytes} bytes are no {what} size here: use {}", allowed.join(", "))]
+    BlockSize {
+        /// As written.
+        bytes: u64,
+        /// `block` or `cluster`.
+        what: &'static str,
+        /// What is possible.
+        allowed: Vec<String>,
+    },
+    /// More content than the partition holds.
+    #[error("{used} bytes of files don't fit a partition of {size}")]
+    UsedTooLarge {
+        /// Bytes of files.
+        used: u64,
+        /// Bytes of the partition.
+        size: u64,
+    },
+    /// A label that the fixture has not.
+    #[error("the fixture has no partition `{label}`: it has {}", list(known, "none"))]
+    UnknownPartition {
+        /// The label.
+        label: String,
+        /// The fixture's labels.
+        known: Vec<String>,
+    },
+    /// A file system check on a partition without a file system that has one.
+    #[error("`{0}` holds no FAT and no ext4, so no checker is known for it")]
+    NoChecker(String),
+    /// A file that the fixture does not make.
+    #[error("the fixture has no file `{file}`: it has `{known}`")]
+    UnknownFile {
+        /// The file.
+        file: String,
+        /// The fixture's one.
+        known: String,
+    },
+    /// A file name that would leave the volume.
+    #[error("`{0}` is no plain file name")]
+    FileName(String),
+    /// A phase that the scenario has not.
+    #[error("there is no phase `{name}`: there is {}", list(known, "none"))]
+    UnknownPhase {
+        /// The phase.
+        name: String,
+        /// The scenario's phases.
+        known: Vec<String>,
+    },
+    /// An oracle without anything to check.
+    #[error("the oracle names no partition")]
+    NoPartitions,
+    /// A mask of another form.
+    #[error("`{0}` is no mask: write `unallocated` or a byte range such as `0x1000+512`")]
+    Mask(String),
+}
+
+impl Fault {
+    pub(crate) fn new(path: Vec<Step>, problem: impl Into<Problem>) -> Self {
+        Self { path, problem: problem.into() }
+    }
+}
+
+fn list(names: &[String], none: &str) -> String {
+    if names.is_empty() {
+        return none.to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn braced(names: &[String]) -> String {
+    names.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
+}
+
+fn hint(near: &[&str]) -> String {
+    match near {
+        [] => String::new(),
+        names => format!(
+            "; did you mean {}?",
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+        ),
+    }
+}

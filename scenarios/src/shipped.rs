@@ -1,0 +1,102 @@
+//! The scenarios that ship: their files, embedded, and finding one by a name that may be misspelt.
+
+use std::sync::LazyLock;
+
+use crate::error::ScenarioError;
+
+/// A scenario that ships.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name.
+    pub name: &'static str,
+    /// The `summary` line of its file.
+    pub summary: &'static str,
+    /// Its file.
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../", $name, ".toml")))),*]
+    };
+}
+
+/// Name and text of every file, sorted by name.
+const FILES: [(&str, &str); 11] = files![
+    "content-heavy",
+    "entries-128",
+    "ext4-relocate",
+    "grown-disk",
+    "mixed-layout",
+    "no-space",
+    "renumber",
+    "sectors-4k",
+    "shrink-and-grow",
+    "shrink-below-used",
+    "sparse-4g",
+];
+
+/// The scenarios that ship, sorted by name.
+#[must_use]
+pub fn shipped() -> &'static [Shipped] {
+    static LIST: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
+        FILES.iter().map(|(name, text)| Shipped { name, summary: summary(text), text }).collect()
+    });
+    &LIST
+}
+
+/// The summary as written in a file that ships, taken from its line so that it can stay borrowed.
+fn summary(text: &'static str) -> &'static str {
+    let line = text.lines().find_map(|line| line.strip_prefix("summary = \""));
+    line.and_then(|line| line.strip_suffix('"')).unwrap_or_default()
+}
+
+/// The scenario of that name.
+pub(crate) fn find(name: &str) -> Result<Shipped, ScenarioError> {
+    if let Some(found) = shipped().iter().find(|shipped| shipped.name == name) {
+        return Ok(*found);
+    }
+    let mut near: Vec<_> = shipped()
+        .iter()
+        .map(|shipped| (distance(name, shipped.name), shipped.name))
+        .filter(|(distance, shipped)| {
+            *distance <= shipped.len() / 3 || shipped.starts_with(name) || name.starts_with(shipped)
+        })
+        .collect();
+    near.sort_unstable();
+    Err(ScenarioError::Unknown {
+        name: name.to_owned(),
+        near: near.into_iter().take(3).map(|(_, shipped)| shipped).collect(),
+        known: shipped().iter().map(|shipped| shipped.name).collect(),
+    })
+}
+
+/// Levenshtein distance, row by row.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (place, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = place + 1;
+        for (column, to) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_count_edits() {
+        for (left, right, edits) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("same", "same", 0)]
+        {
+            assert_eq!(distance(left, right), edits, "{left} {right}");
+        }
+    }
+}
