@@ -1,7 +1,7 @@
 //! A chain: a phase's run from its start, cut and resumed and cut again, until the resume runs to its end and the
 //! oracles answer. Random kills and reproductions are the same chain; they differ only in what cuts it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::gpt::Gpt;
 use crate::image;
 use crate::oracle::{Answer, Outcome};
 use crate::prepare::{Prepared, PreparedPhase, full_check};
-use crate::process::{Aim, Anchor, End};
+use crate::process::{Aim, End};
 use crate::subject::Attempt;
 use crate::token::TokenKill;
 use crate::workdir;
@@ -43,14 +43,15 @@ pub struct CrashState {
     pub inside_op: bool,
     /// Writes that the run had begun.
     pub writes: usize,
-    /// It was the phase's first run, and it was killed before its last op.
+    /// It is known to have been killed before its last op: it was the phase's first run and had ops left to do, or
+    /// the phase has none, so that any point of it is before the end.
     pub before_last_op: bool,
     /// Content id of the volume.
     pub content_id: ContentId,
     /// GPT sample, where the volume holds one.
     pub gpt: Option<GptSample>,
     /// State of each copy.
-    pub copies: std::collections::BTreeMap<String, CopyState>,
+    pub copies: BTreeMap<String, CopyState>,
     /// What the oracles that are asked at the crash answered.
     pub answers: Vec<Answer>,
 }
@@ -70,6 +71,20 @@ pub struct Judgement {
     pub resume_s: f64,
     /// Duration of resume and oracles.
     pub wall_ms: u64,
+}
+
+impl Judgement {
+    /// For a state that could not be judged.
+    pub fn not_measured(why: String) -> Self {
+        Self {
+            verdict: Verdict::NotMeasured,
+            oracle: String::new(),
+            explain: why,
+            writes: 0,
+            resume_s: 0.0,
+            wall_ms: 0,
+        }
+    }
 }
 
 /// How one cut went.
@@ -137,7 +152,8 @@ impl<'a> Chain<'a> {
             op: attempt.completed(),
             inside_op: matches!(fault, Fault::AtOp(_, fault_backend::Action::KillTorn(_))),
             writes: attempt.writes(),
-            before_last_op: self.crashes.is_empty() && attempt.completed() < self.phase.ops,
+            before_last_op: self.phase.ops == 0
+                || self.crashes.is_empty() && attempt.completed() < self.phase.ops,
             content_id: image::content_id(volume).map_err(Error::io(volume))?,
             gpt: Some(Gpt::read(&file).map_err(Error::io(&path))?.sample()),
             copies: self.phase.copies.sample(volume).map_err(Error::io(&path))?,
@@ -150,9 +166,8 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let model = &self.phase.phase;
         let first = self.command().to_owned();
-        let commands: Vec<&[String]> = std::iter::once(first.as_slice())
-            .chain(model.resume.iter().skip(1).map(Vec::as_slice))
-            .collect();
+        let commands: Vec<&[String]> =
+            std::iter::once(first.as_slice()).chain(model.resume.iter().skip(1).map(Vec::as_slice)).collect();
         let commands = if self.crashes.is_empty() { &commands[..1] } else { &commands };
         let mut finished = finished;
         let mut writes = 0;
@@ -173,8 +188,12 @@ impl<'a> Chain<'a> {
             }
         }
         let volume = &self.prepared.subject.volume;
-        let mut answers: Vec<(bool, Answer)> =
-            self.crashes.iter().flat_map(|crash| crash.answers.clone()).map(|answer| (true, answer)).collect();
+        let mut answers: Vec<(bool, Answer)> = self
+            .crashes
+            .iter()
+            .flat_map(|crash| crash.answers.clone())
+            .map(|answer| (true, answer))
+            .collect();
         answers.extend(self.phase.oracles.at_end(volume).into_iter().map(|answer| (false, answer)));
         let (verdict, oracle, explain) = judge(failure, &answers);
         let wall_ms = began.elapsed().as_millis() as u64;
@@ -223,19 +242,13 @@ fn judge(failure: Option<(Verdict, String)>, answers: &[(bool, Answer)]) -> (Ver
     }
     found.sort_by_key(|(verdict, ..)| std::cmp::Reverse(verdict.badness()));
     let mut seen = HashSet::new();
-    let explain: Vec<String> =
-        found.iter().map(|(_, oracle, text)| format!("{oracle}: {text}")).filter(|t| seen.insert(t.clone())).collect();
+    let explain: Vec<String> = found
+        .iter()
+        .map(|(_, oracle, text)| format!("{oracle}: {text}"))
+        .filter(|t| seen.insert(t.clone()))
+        .collect();
     match found.into_iter().next() {
         Some((verdict, oracle, _)) => (verdict, oracle, explain.join("; ")),
         None => (Verdict::Recovered, String::new(), String::new()),
     }
-}
-
-/// Anchor of an aim, for a person.
-pub fn describe(aim: &Aim) -> String {
-    let anchor = match &aim.anchor {
-        Anchor::Start => "the start",
-        Anchor::Step(step) => step,
-    };
-    format!("{:.1} ms after {anchor}", aim.delay.as_secs_f64() * 1000.0)
 }

@@ -109,10 +109,17 @@ impl Destination {
         if now == self.done {
             return CopyState::Complete;
         }
-        let telling = self.before.iter().zip(&self.done).zip(now).filter(|((before, done), _)| {
-            **done != 0 && before != done
-        });
-        if telling.clone().any(|((_, done), now)| done == now) { CopyState::Partial } else { CopyState::Empty }
+        let telling = self
+            .before
+            .iter()
+            .zip(&self.done)
+            .zip(now)
+            .filter(|((before, done), _)| **done != 0 && before != done);
+        if telling.clone().any(|((_, done), now)| done == now) {
+            CopyState::Partial
+        } else {
+            CopyState::Empty
+        }
     }
 }
 

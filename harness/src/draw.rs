@@ -178,7 +178,8 @@ mod tests {
         let window = Window::new(&steps());
         let mut into_writing = 0;
         for i in 0..1000 {
-            if matches!(window.aim(f64::from(i) / 1000.0, 1.0).anchor, Anchor::Step(step) if step != "check") {
+            if matches!(window.aim(f64::from(i) / 1000.0, 1.0).anchor, Anchor::Step(step) if step != "check")
+            {
                 into_writing += 1;
             }
         }

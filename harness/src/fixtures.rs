@@ -44,7 +44,9 @@ pub enum CacheError {
     #[error("the fixture can't be built")]
     Build(#[from] FixtureError),
     /// No place is known.
-    #[error("there is no place for the fixture cache: neither {CACHE_VARIABLE}, XDG_CACHE_HOME nor HOME is set")]
+    #[error(
+        "there is no place for the fixture cache: neither {CACHE_VARIABLE}, XDG_CACHE_HOME nor HOME is set"
+    )]
     NoPlace,
 }
 

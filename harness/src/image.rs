@@ -65,9 +65,10 @@ fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, u12
     while at < range.end {
         let Some(next) = data.next_from(at)? else { break };
         at = next - (next - range.start) % CHUNK_BYTES as u64;
-        let len = (range.end - at).min(BLOCK_BYTES as u64) as usize;
+        let stretch = (data.end() - at).next_multiple_of(CHUNK_BYTES as u64);
+        let len = stretch.min(range.end - at).min(BLOCK_BYTES as u64) as usize;
         let block = &mut buffer[..len];
-        file.read_exact_at(block, at)?;
+        data.fill(at, block)?;
         let first = (at - range.start) / CHUNK_BYTES as u64;
         for (chunk, index) in block.chunks(CHUNK_BYTES).zip(first..) {
             visit(index, ContentId::of_chunk(index, chunk));
@@ -123,16 +124,19 @@ pub fn compare_parts(
     let mut pending: Option<Range<u64>> = None;
     let mut at = 0;
     while at < len {
-        let next = [
-            a_data.next_from(a_start + at)?.map(|next| next - a_start),
-            b_data.next_from(b_start + at)?.map(|next| next - b_start),
-        ];
-        let Some(next) = next.into_iter().flatten().min() else { break };
-        at = next - next % PAGE_BYTES as u64;
-        let block = (len - at).min(BLOCK_BYTES as u64) as usize;
+        let a_next = a_data.next_from(a_start + at)?.map(|next| next - a_start);
+        let b_next = b_data.next_from(b_start + at)?.map(|next| next - b_start);
+        let Some(next) = [a_next, b_next].into_iter().flatten().min() else { break };
+        at = next;
+        let end = match (a_next == Some(at), b_next == Some(at)) {
+            (true, true) => (a_data.end() - a_start).max(b_data.end() - b_start),
+            (true, false) => a_data.end() - a_start,
+            _ => b_data.end() - b_start,
+        };
+        let block = (end - at).min(BLOCK_BYTES as u64) as usize;
         let (x, y) = (&mut a_buffer[..block], &mut b_buffer[..block]);
-        a.read_exact_at(x, a_start + at)?;
-        b.read_exact_at(y, b_start + at)?;
+        a_data.fill(a_start + at, x)?;
+        b_data.fill(b_start + at, y)?;
         if x != y {
             let flow = differing_runs(x, y, &mut |run: Range<usize>| {
                 let run = at + run.start as u64..at + run.end as u64;
@@ -342,16 +346,19 @@ pub fn len_bytes(file: &File) -> io::Result<u64> {
     io::Seek::seek(&mut &*file, io::SeekFrom::End(0))
 }
 
-/// Walks a file's data, holes left out. A file system that knows no holes shows one stretch of data.
+/// Walks a file's data from front to back, holes left out: reading a hole costs as much as reading data. A file
+/// system that knows no holes shows one stretch of data.
 struct DataSeeker<'a> {
     file: &'a File,
     limit: u64,
+    /// From here to the start of `known` there is a hole.
+    asked: u64,
     known: Range<u64>,
 }
 
 impl<'a> DataSeeker<'a> {
     fn new(file: &'a File, limit: u64) -> Self {
-        Self { file, limit, known: 0..0 }
+        Self { file, limit, asked: 0, known: 0..0 }
     }
 
     /// The first byte of data at or after `at`, below the limit.
@@ -359,13 +366,14 @@ impl<'a> DataSeeker<'a> {
         if at >= self.limit {
             return Ok(None);
         }
-        if !self.known.contains(&at) {
+        if !(self.asked..self.known.end).contains(&at) {
             self.known = match self.seek(at, Whence::SeekData) {
                 Ok(start) => start..self.seek(start, Whence::SeekHole)?,
                 Err(Errno::ENXIO) => self.limit..self.limit,
                 Err(Errno::EINVAL) => at..self.limit,
                 Err(errno) => return Err(errno.into()),
             };
+            self.asked = at;
         }
         Ok(Some(self.known.start.max(at)).filter(|next| *next < self.limit))
     }
@@ -375,8 +383,24 @@ impl<'a> DataSeeker<'a> {
         self.known.end.min(self.limit)
     }
 
+    /// Fills a buffer from a place below the limit, holes as zeros.
+    fn fill(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let next = self.next_from(at + done as u64)?.unwrap_or(self.limit);
+            let data = ((next - at) as usize).min(buffer.len());
+            buffer[done..data].fill(0);
+            done = ((self.end() - at) as usize).clamp(data, buffer.len());
+            self.file.read_exact_at(&mut buffer[data..done], at + data as u64)?;
+        }
+        Ok(())
+    }
+
     fn seek(&self, at: u64, whence: Whence) -> Result<u64, Errno> {
         let at = i64::try_from(at).map_err(|_| Errno::ENXIO)?;
         lseek(self.file, at, whence).map(|found| found as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

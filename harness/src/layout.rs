@@ -32,7 +32,12 @@ fn of_table(gpt: &Gpt) -> Vec<String> {
     let mut next = usable.start;
     for partition in partitions {
         push_gap(&mut lines, next, partition.extent.start);
-        lines.push(line(&partition.index.to_string(), partition.extent.start, partition.extent.end, &partition.label));
+        lines.push(line(
+            &partition.index.to_string(),
+            partition.extent.start,
+            partition.extent.end,
+            &partition.label,
+        ));
         next = next.max(partition.extent.end);
     }
     push_gap(&mut lines, next, usable.end);

@@ -18,6 +18,7 @@ pub mod mask;
 pub mod oracle;
 pub mod prepare;
 pub mod process;
+pub mod record;
 pub mod repro;
 pub mod seeds;
 pub mod subject;

@@ -77,7 +77,8 @@ impl Mask {
         let names = listing(baseline)?;
         for other in others {
             let theirs = listing(other)?;
-            let odd = names.iter().find(|n| !theirs.contains(n)).or(theirs.iter().find(|n| !names.contains(n)));
+            let odd =
+                names.iter().find(|n| !theirs.contains(n)).or(theirs.iter().find(|n| !names.contains(n)));
             if let Some(path) = odd {
                 return Err(MaskError::Shape { path: path.clone() });
             }
@@ -149,7 +150,9 @@ fn measure_file(
     let too_volatile = |first: u64| MaskError::TooVolatile {
         path: name.to_owned(),
         limit_bytes,
-        first: layout.as_ref().map_or_else(|| format!("{first:#x}"), |layout| layout.place(first).to_string()),
+        first: layout
+            .as_ref()
+            .map_or_else(|| format!("{first:#x}"), |layout| layout.place(first).to_string()),
     };
     let mut volatile = Vec::new();
     for other in others {
@@ -221,3 +224,6 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> MaskError {
     let path = path.to_owned();
     move |source| MaskError::Io { path, source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,7 +123,9 @@ impl Programs {
         }
         let needs = Needs { planted: bug.is_some() };
         let mut paths = BTreeMap::new();
-        for command in scenario.phase.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume)) {
+        for command in
+            scenario.phase.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume))
+        {
             let Some(name) = command.first() else { continue };
             if name.contains('/') || paths.contains_key(name) {
                 continue;
@@ -201,7 +203,15 @@ pub fn prepare(
         let baseline = baseline(&prepared, phase, &before, setting, stream)?;
         let after = (baseline.volume.clone(), baseline.id);
         if judged {
-            let ready = prepare_phase(&prepared, phase, before, baseline, &programs.missing_optional, setting, stream)?;
+            let ready = prepare_phase(
+                &prepared,
+                phase,
+                before,
+                baseline,
+                &programs.missing_optional,
+                setting,
+                stream,
+            )?;
             prepared.phases.push(ready);
         }
         if only_phase == Some(index) {
@@ -281,6 +291,7 @@ fn baseline(
         phase: phase.name.clone(),
         volatile_bytes: mask.volatile_bytes(),
         content_id: id.to_string(),
+        steps: first.run.marks.iter().map(|mark| mark.name.clone()).collect(),
     })?;
     Ok(Baseline { volume, id, mask, first, wall })
 }
@@ -297,7 +308,8 @@ fn prepare_phase(
     let scenario = &prepared.resolved.scenario;
     let work = prepared.work.subdir(&format!("oracles-{}", phase.name))?;
     let lacking: Vec<String> = optional.iter().map(|missing| missing.program.clone()).collect();
-    let mut oracles = OracleSet::new(scenario, phase, &start, &baseline.volume, baseline.mask, &work, &lacking)?;
+    let mut oracles =
+        OracleSet::new(scenario, phase, &start, &baseline.volume, baseline.mask, &work, &lacking)?;
     for what in oracles.not_tested() {
         stream.emit(&Event::NotTested { what: format!("phase `{}`: {what}", phase.name) })?;
     }

@@ -1,12 +1,13 @@
 //! One finding again: the kills of a token, by op, live on a fresh copy of the fixture, then the resume and the
 //! oracles.
 
-use reports::{Event, Stream, Verdict};
+use reports::{Event, Stream};
 use scenarios::Resolved;
 
 use crate::chain::{Chain, Cut, Judgement, Step};
 use crate::error::Error;
 use crate::prepare::{Prepared, Programs, Setting, prepare};
+use crate::record::{Origin, Place, Recorder};
 use crate::token::{self, Token};
 
 /// What a reproduction came to.
@@ -28,16 +29,6 @@ pub enum Reproduced {
         /// Id of the state that was found, 16 digits.
         found: String,
     },
-}
-
-impl Reproduced {
-    /// The verdict.
-    pub fn verdict(&self) -> Verdict {
-        match self {
-            Self::Judged(judgement) => judgement.verdict,
-            Self::NotLanded { .. } | Self::OtherState { .. } => Verdict::NotMeasured,
-        }
-    }
 }
 
 /// Checks that a token fits a scenario as it is now, and gives the index of its phase.
@@ -81,41 +72,51 @@ pub fn prepare_for(
 }
 
 /// Does again what the token says.
-pub fn repro(token: &Token, prepared: &mut Prepared, stream: &mut Stream) -> Result<Reproduced, Error> {
+pub fn repro(
+    token: &Token,
+    prepared: &mut Prepared,
+    origin: Origin,
+    stream: &mut Stream,
+) -> Result<Reproduced, Error> {
     let Some(mut phase) = prepared.phases.pop() else {
         return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
     };
-    let result = chain(token, prepared, &mut phase);
-    prepared.phases.push(phase);
-    let reproduced = result?;
-    stream.emit(&Event::Judged {
-        iteration: 1,
-        phase: token.phase.clone(),
-        verdict: reproduced.verdict(),
-        kills: token.kills.len() as u32,
-        wall_ms: match &reproduced {
-            Reproduced::Judged(judgement) => judgement.wall_ms,
-            _ => 0,
-        },
-    })?;
-    Ok(reproduced)
-}
+    stream.emit(&Event::IterationStarted { iteration: 1 })?;
+    let mut recorder = Recorder::new(origin);
+    let place = Place::new(1, &phase);
+    let mut attempt = 0;
 
-fn chain(
-    token: &Token,
-    prepared: &Prepared,
-    phase: &mut crate::prepare::PreparedPhase,
-) -> Result<Reproduced, Error> {
-    let mut chain = Chain::begin(prepared, phase)?;
+    let mut chain = Chain::begin(prepared, &mut phase)?;
+    let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {
         if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault), kill.wipe)? {
-            return Ok(Reproduced::NotLanded { kill: index + 1, point: kill.describe() });
+            not_landed = Some((index + 1, kill));
+            break;
         }
     }
-    let found = chain.crashes.last().map(|crash| token::short(crash.content_id)).unwrap_or_default();
+    let found = chain.crashes.last().map_or(place.start_id, |crash| crash.content_id);
+    let found = token::short(found);
+    // A kill that the hook made is before the end of its run, whatever there was left to write.
+    let writes_after = usize::MAX / 2;
+    if let Some((ordinal, kill)) = not_landed {
+        recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
+        stream.emit(&Event::Late {
+            iteration: 1,
+            phase: token.phase.clone(),
+            attempt: attempt + 1,
+            step: "start".to_owned(),
+        })?;
+        return Ok(Reproduced::NotLanded { kill: ordinal, point: kill.describe() });
+    }
     if found != token.crash {
+        recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
+        let why = format!("the crash state is `{found}`, and the token's is `{}`", token.crash);
+        let judgement = Judgement::not_measured(why);
+        recorder.judged(prepared, &place, &chain.crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let (_, judgement) = chain.finish(None)?;
+    let (crashes, judgement) = chain.finish(None)?;
+    recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
+    recorder.judged(prepared, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))
 }

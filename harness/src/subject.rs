@@ -100,7 +100,10 @@ impl Attempt {
 
     /// When each op began, from the spawn.
     pub fn op_times(&self) -> Vec<Duration> {
-        self.ops.iter().map(|op| Duration::from_nanos(op.began_ns.saturating_sub(self.run.began_ns))).collect()
+        self.ops
+            .iter()
+            .map(|op| Duration::from_nanos(op.began_ns.saturating_sub(self.run.began_ns)))
+            .collect()
     }
 
     /// The fault that brings this crash state back by op: the bytes of a write that was cut are looked up in the
@@ -139,7 +142,10 @@ impl Subject {
     ) -> Result<Attempt, SubjectError> {
         let log = self.logs.join(format!("ops-{}", self.runs.fetch_add(1, Ordering::Relaxed)));
         // Only a run that is to be killed at a time is slowed down; a fault by op needs no time to land.
-        let delay = self.gpt_delay.filter(|_| aim.is_some()).map(|delay| Fault::Delay(Region::Gpt, delay.as_millis() as u64));
+        let delay = self
+            .gpt_delay
+            .filter(|_| aim.is_some())
+            .map(|delay| Fault::Delay(Region::Gpt, delay.as_millis() as u64));
         let plan = FaultPlan(delay.into_iter().chain(fault).collect());
         let config = HookConfig { log: Some(log.clone()), plan: plan.to_string() };
         let command = self.command(phase, command, &config)?;
@@ -157,14 +163,20 @@ impl Subject {
         Ok(Attempt { run, ops })
     }
 
-    fn command(&self, phase: &Phase, command: &[String], config: &HookConfig) -> Result<Command, SubjectError> {
+    fn command(
+        &self,
+        phase: &Phase,
+        command: &[String],
+        config: &HookConfig,
+    ) -> Result<Command, SubjectError> {
         let time_limit = humantime::parse_duration(&phase.time_limit)
             .map_err(|source| SubjectError::TimeLimit { phase: phase.name.clone(), source })?;
         let mut words = command.iter().map(|word| self.fill_in(word));
         let name = words.next().unwrap_or_default();
         let program = self.programs.get(&name).cloned().unwrap_or_else(|| PathBuf::from(&name));
         let mut environment: BTreeMap<String, OsString> = BTreeMap::new();
-        for (name, value) in [("PATH", SEARCH_PATH), ("HOME", "/nonexistent"), ("LC_ALL", "C"), ("TZ", "UTC")] {
+        for (name, value) in [("PATH", SEARCH_PATH), ("HOME", "/nonexistent"), ("LC_ALL", "C"), ("TZ", "UTC")]
+        {
             environment.insert(name.to_owned(), value.into());
         }
         environment.insert("TMPDIR".to_owned(), self.scratch.clone().into());

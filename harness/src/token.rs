@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn each_part_that_makes_no_sense_is_named() {
-        let good = ["a", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
+        let good =
+            ["a", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
         for (at, bad, part) in [
             (1, "xyz", "scenario digest"),
             (2, "1", "seed"),

@@ -117,7 +117,16 @@ fn build(root: &Path, tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Re
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--release", "--locked", "--package", tool, "--features", needs.features()])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            tool,
+            "--features",
+            needs.features(),
+        ])
         .arg("--target-dir")
         .arg(&target)
         // Settings that belong to the build of killpoint itself, such as those of a coverage run.

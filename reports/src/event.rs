@@ -46,6 +46,8 @@ pub enum Event {
         volatile_bytes: u64,
         /// Content id of the baseline.
         content_id: String,
+        /// The steps that it went through, in order.
+        steps: Vec<String>,
     },
     /// An oracle was shown a deliberately damaged copy and objected to it.
     OracleProved {

@@ -109,6 +109,13 @@ pub(crate) fn campaign() -> Vec<Event> {
         phase: phase.to_owned(),
         volatile_bytes,
         content_id: format!("end-of-{phase}"),
+        steps: match phase {
+            "shrink" => &["preflight", "shrinkFilesystems"][..],
+            _ => &["preflight", "copyFilesystems", "updatePartitions"][..],
+        }
+        .iter()
+        .map(|step| (*step).to_owned())
+        .collect(),
     };
     vec![
         started(Some(2), None),

@@ -53,7 +53,7 @@ pub struct Tally {
     pub interior: u64,
     /// Landed kills that fell inside a write.
     pub inside_op: u64,
-    /// Landed kills by step; `start` first, then in order of first appearance.
+    /// Landed kills by step; `start` first, then the steps of the uninterrupted runs in their order.
     pub kills_by_step: Counts,
     /// GPT samples at landed kills.
     pub gpt_samples: u64,
@@ -115,7 +115,10 @@ impl Tally {
                 baseline.ops = baseline.ops.max(*ops);
                 baseline.flushes = baseline.flushes.max(*flushes);
             }
-            Event::BaselineReady { phase, volatile_bytes, .. } => {
+            Event::BaselineReady { phase, volatile_bytes, steps, .. } => {
+                for step in steps {
+                    self.kills_by_step.declare(step);
+                }
                 self.baselines.entry(phase.clone()).or_default().volatile_bytes = *volatile_bytes;
             }
             Event::OracleProved { phase, oracle } => {

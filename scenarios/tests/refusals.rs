@@ -26,6 +26,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("bad-size-from-scale", "efi = \"33M\"", "efi = \"33 megabytes\""),
     ("unaligned-size", "size = \"1M\"", "size = \"1000\""),
     ("overlap", "size = \"1M\"", "start = \"3M\"\nsize = \"1M\""),
+    ("far-outside", "size = \"1M\"", "size = \"16777215T\""),
     ("outside", "disk = \"102M\"", "disk = \"100M\""),
     ("duplicate-index", "index = 9", "index = 4"),
     ("duplicate-label", "label = \"IMGB\"", "label = \"IMGA\""),

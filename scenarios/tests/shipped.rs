@@ -153,3 +153,23 @@ fn a_file_is_loaded_from_its_path_and_knows_its_folder() {
     assert_eq!(resolved.scenario.name, shipped()[0].name);
     assert_eq!(resolved.digest(), load(shipped()[0].name, None).unwrap().digest());
 }
+
+#[test]
+fn the_example_of_the_readme_loads_at_both_scales() {
+    let readme = include_str!("../README.md");
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.toml");
+    fs::write(&path, example).unwrap();
+    for scale in [None, Some("full")] {
+        load(path.to_str().unwrap(), scale).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn the_readme_lists_every_scenario_that_ships() {
+    let readme = include_str!("../README.md");
+    for shipped in shipped() {
+        assert!(readme.contains(&format!("| `{}` |", shipped.name)), "{}", shipped.name);
+    }
+}

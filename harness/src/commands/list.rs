@@ -11,7 +11,8 @@ pub(super) fn list(args: ListArgs) -> Result<Exit, Error> {
     let shipped = scenarios::shipped();
     let text = match args.format {
         Format::Json => {
-            let rows: Vec<_> = shipped.iter().map(|s| json!({ "name": s.name, "summary": s.summary })).collect();
+            let rows: Vec<_> =
+                shipped.iter().map(|s| json!({ "name": s.name, "summary": s.summary })).collect();
             format!("{:#}\n", json!(rows))
         }
         Format::Human => {

@@ -1,14 +1,17 @@
 //! `repro`: one finding again, from its token.
 
+use std::path::PathBuf;
+
 use reports::{Exit, Verdict};
 
+use super::print;
 use super::run::started;
 use super::session::{Session, watch_signals};
-use super::print;
 use crate::campaign::Limits;
 use crate::cli::{Format, ReproArgs};
 use crate::error::Error;
 use crate::prepare::{Programs, Setting};
+use crate::record::Origin;
 use crate::repro::{self, Reproduced};
 use crate::token::Token;
 
@@ -33,8 +36,16 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     let started = started(&resolved, &programs, reports::Command::Repro, &limits);
     let mut session =
         Session::begin(args.place.run_dir.as_deref(), &resolved.scenario.name, args.output.clone(), started)?;
-    let result = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream)
-        .and_then(|mut prepared| repro::repro(&token, &mut prepared, &mut session.stream));
+    let result = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream).and_then(
+        |mut prepared| {
+            let origin = Origin {
+                seed: token.seed,
+                bug: token.bug.clone(),
+                scenario_file: args.scenario.as_deref().map(PathBuf::from),
+            };
+            repro::repro(&token, &mut prepared, origin, &mut session.stream)
+        },
+    );
     let (result, reproduced) = match result {
         Ok(reproduced) => (Ok(()), Some(reproduced)),
         Err(error) => (Err(error), None),

@@ -11,6 +11,7 @@ use crate::campaign::{Campaign, Limits};
 use crate::cli::RunArgs;
 use crate::error::Error;
 use crate::prepare::{Programs, Setting, prepare};
+use crate::record::Origin;
 
 /// Iterations where neither a number nor a time is given: a quick look.
 const DEFAULT_ITERATIONS: u64 = 5;
@@ -70,8 +71,8 @@ fn run_one(
     let file = scenario_file(name, &resolved);
     let dir = session.run_dir().to_owned();
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
-        let bug = setting.bug.clone();
-        Campaign::new(&mut prepared, limits.clone(), bug, file, &dir).run(&mut session.stream)
+        let origin = Origin { seed: limits.seed, bug: setting.bug.clone(), scenario_file: file };
+        Campaign::new(&mut prepared, limits.clone(), origin, &dir).run(&mut session.stream)
     });
     session.end(result)
 }

@@ -129,7 +129,8 @@ pub(super) fn data_offset(disk: &File, extent: &Range<u64>, tree: &Tree) -> Resu
     const WINDOW_BYTES: usize = 1 << 20;
     let part = Part { disk: disk.try_clone()?, extent: extent.clone() };
     let fs = Ext4::load(Box::new(part)).map_err(at(b""))?;
-    let size = |facts: &Facts| facts.get("data").and(facts.get("size")).and_then(|size| size.parse::<u64>().ok());
+    let size =
+        |facts: &Facts| facts.get("data").and(facts.get("size")).and_then(|size| size.parse::<u64>().ok());
     let mut files: Vec<(u64, &Vec<u8>)> = tree
         .nodes
         .iter()

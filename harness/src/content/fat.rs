@@ -71,7 +71,8 @@ impl BootSector {
     /// Parses the first 512 bytes of a FAT.
     pub fn parse(raw: &[u8]) -> Result<Self, FatError> {
         let u16_at = |at: usize| u64::from(u16::from_le_bytes([raw[at], raw[at + 1]]));
-        let u32_at = |at: usize| u64::from(u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]));
+        let u32_at =
+            |at: usize| u64::from(u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]));
         if raw.len() < 512 || raw[510..512] != [0x55, 0xAA] {
             return Err(FatError::BootSector("a sector without signature"));
         }
@@ -144,7 +145,8 @@ pub(super) fn read(
     let used = (u64::from(boot.clusters) + 2) * u64::from(boot.bits).div_ceil(8);
     let mut table = vec![0; used.min(boot.fat_bytes) as usize];
     disk.read_exact_at(&mut table, extent.start + boot.fat_start)?;
-    let mut walk = Walk { disk, start: extent.start, boot, table, expected, tree: Tree::default(), data_offset: None };
+    let mut walk =
+        Walk { disk, start: extent.start, boot, table, expected, tree: Tree::default(), data_offset: None };
     let volume = walk.volume_facts(&raw, extent.start / u64::from(lba_bytes));
     walk.tree.nodes.insert(Vec::new(), volume);
     let root = if walk.boot.bits == 32 {
@@ -277,7 +279,8 @@ impl Walk<'_> {
         let mut chain = Vec::new();
         let mut cluster = first;
         while cluster < end {
-            if cluster < 2 || cluster - 2 >= self.boot.clusters || chain.len() >= self.boot.clusters as usize {
+            if cluster < 2 || cluster - 2 >= self.boot.clusters || chain.len() >= self.boot.clusters as usize
+            {
                 return Err(FatError::Chain { path: shown(path), cluster });
             }
             chain.push(cluster);
@@ -295,7 +298,10 @@ impl Walk<'_> {
                 if n.is_multiple_of(2) { pair & 0xFFF } else { pair >> 4 }
             }
             16 => byte(2 * n) | byte(2 * n + 1) << 8,
-            _ => (byte(4 * n) | byte(4 * n + 1) << 8 | byte(4 * n + 2) << 16 | byte(4 * n + 3) << 24) & 0x0FFF_FFFF,
+            _ => {
+                (byte(4 * n) | byte(4 * n + 1) << 8 | byte(4 * n + 2) << 16 | byte(4 * n + 3) << 24)
+                    & 0x0FFF_FFFF
+            }
         }
     }
 
@@ -320,7 +326,8 @@ impl Walk<'_> {
             let first = (done / self.boot.cluster_bytes) as usize;
             let within = done % self.boot.cluster_bytes;
             let run = chain[first..].iter().zip(*cluster..).take_while(|(a, b)| **a == *b).count() as u64;
-            let len = (run * self.boot.cluster_bytes - within).min(size - done).min(buffer.len() as u64) as usize;
+            let len =
+                (run * self.boot.cluster_bytes - within).min(size - done).min(buffer.len() as u64) as usize;
             self.disk.read_exact_at(&mut buffer[..len], self.offset(*cluster) + within)?;
             done += len as u64;
             Ok(len)
@@ -355,7 +362,8 @@ impl LongName {
 
 /// `NAME.EXT`; bytes beyond ASCII are shown as Latin-1, which keeps different names different.
 fn short_name(raw: &[u8]) -> String {
-    let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>().trim_end().to_owned();
+    let text =
+        |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>().trim_end().to_owned();
     let (name, extension) = (text(&raw[..8]), text(&raw[8..11]));
     if extension.is_empty() { name } else { format!("{name}.{extension}") }
 }

@@ -73,7 +73,10 @@ pub(super) fn shown(path: &[u8]) -> String {
     if path.is_empty() {
         return "file system".to_owned();
     }
-    String::from_utf8_lossy(path).chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    String::from_utf8_lossy(path)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
 
 fn change(name: &str, before: Option<&String>, after: Option<&String>) -> Option<String> {

@@ -54,8 +54,9 @@ pub(super) fn add(tree: &mut Tree, disk: &File, offset: u64, work: &Path) -> Res
     if !long.is_empty() {
         let answers = ask(&long, disk, offset, work)?;
         for ((_, path, name), answer) in long.iter().zip(answers) {
-            let value: Vec<String> = answer.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-            insert(tree, path, format!("xattr {name}"), value.join(" "));
+            let value: Vec<String> =
+                answer.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            insert(tree, path, format!("xattr {name}"), value.join(" ").trim_end().to_owned());
         }
     }
     Ok(())
@@ -124,6 +125,6 @@ fn listed(line: &[u8]) -> Option<(u64, &[u8])> {
 fn attribute(line: &[u8]) -> Option<(String, Option<String>)> {
     let line = String::from_utf8_lossy(line.strip_prefix(b"  ")?).into_owned();
     let (name, rest) = line.split_once(" (")?;
-    let value = rest.split_once(") = ").map(|(_, value)| value.to_owned());
+    let value = rest.split_once(") = ").map(|(_, value)| value.trim_end().to_owned());
     Some((name.to_owned(), value))
 }

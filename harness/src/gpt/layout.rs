@@ -4,9 +4,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::Gpt;
 use super::copy::{HEADER_FIELDS, Side};
 use super::entry::{ENTRY_BYTES, ENTRY_FIELDS, Partition};
-use super::Gpt;
 
 /// Where in a disk a byte lies.
 #[derive(Clone, Debug, PartialEq, Eq)]

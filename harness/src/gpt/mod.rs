@@ -59,8 +59,7 @@ impl Gpt {
         let primary = Copy::read(disk, len_bytes, sector, Side::Primary, 1)?;
         let last_lba = (len_bytes / u64::from(sector)).saturating_sub(1);
         let named = primary.header.as_ref().filter(|_| primary.header_is_good()).map(|h| h.alternate_lba);
-        let mut backup =
-            Copy::read(disk, len_bytes, sector, Side::Backup, named.unwrap_or(last_lba))?;
+        let mut backup = Copy::read(disk, len_bytes, sector, Side::Backup, named.unwrap_or(last_lba))?;
         // A table that is being moved to the end of a grown disk has its new backup there first.
         if !backup.is_valid() && backup.lba != last_lba {
             let at_end = Copy::read(disk, len_bytes, sector, Side::Backup, last_lba)?;
@@ -113,7 +112,11 @@ impl Gpt {
             }
         };
         compare("disk GUID", primary.disk_guid.to_string(), backup.disk_guid.to_string());
-        compare("first usable LBA", primary.first_usable_lba.to_string(), backup.first_usable_lba.to_string());
+        compare(
+            "first usable LBA",
+            primary.first_usable_lba.to_string(),
+            backup.first_usable_lba.to_string(),
+        );
         compare("last usable LBA", primary.last_usable_lba.to_string(), backup.last_usable_lba.to_string());
         compare("entry count", primary.entry_count.to_string(), backup.entry_count.to_string());
         compare("entry size", primary.entry_bytes.to_string(), backup.entry_bytes.to_string());

@@ -33,7 +33,9 @@ impl Made {
             header[..8].copy_from_slice(b"EFI PART");
             header[8..12].copy_from_slice(&[0, 0, 1, 0]);
             header[12..16].copy_from_slice(&92u32.to_le_bytes());
-            for (field, value) in [(24, own), (32, alternate), (40, 2 + array_lbas), (48, last - array_lbas - 1)] {
+            for (field, value) in
+                [(24, own), (32, alternate), (40, 2 + array_lbas), (48, last - array_lbas - 1)]
+            {
                 header[field..field + 8].copy_from_slice(&value.to_le_bytes());
             }
             header[56..72].copy_from_slice(&[0xD1; 16]);
@@ -111,7 +113,8 @@ fn a_sound_table_is_clean_and_read_whole() {
 #[test]
 fn guids_print_with_their_first_groups_little_endian() {
     // The EFI system partition's type, as stored (UEFI 2.10 table 5.7).
-    let stored = [0x28, 0x73, 0x2A, 0xC1, 0x1F, 0xF8, 0xD2, 0x11, 0xBA, 0x4B, 0x00, 0xA0, 0xC9, 0x3E, 0xC9, 0x3B];
+    let stored =
+        [0x28, 0x73, 0x2A, 0xC1, 0x1F, 0xF8, 0xD2, 0x11, 0xBA, 0x4B, 0x00, 0xA0, 0xC9, 0x3E, 0xC9, 0x3B];
     assert_eq!(Guid(stored).to_string(), "C12A7328-F81F-11D2-BA4B-00A0C93EC93B");
 }
 

@@ -45,8 +45,10 @@ fn compare(name: &Path, subject: &Subject<'_>, world: &World) -> Result<Outcome,
     })
     .map_err(at(&disk.path))?;
     subject.note(name, coarse);
-    let (wanted_len, len) =
-        (image::len_bytes(&wanted).map_err(at(&path))?, image::len_bytes(&disk.file).map_err(at(&disk.path))?);
+    let (wanted_len, len) = (
+        image::len_bytes(&wanted).map_err(at(&path))?,
+        image::len_bytes(&disk.file).map_err(at(&disk.path))?,
+    );
     if wanted_len != len {
         return Ok(Outcome::failed(format!("`{}` is {len} bytes long, not {wanted_len}", name.display())));
     }

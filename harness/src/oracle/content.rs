@@ -68,7 +68,12 @@ impl Content {
         Ok(Self { file: file.into(), targets })
     }
 
-    pub fn ask(&self, number: usize, subject: &Subject<'_>, world: &mut World) -> Result<Outcome, OracleError> {
+    pub fn ask(
+        &self,
+        number: usize,
+        subject: &Subject<'_>,
+        world: &mut World,
+    ) -> Result<Outcome, OracleError> {
         let disk = subject.disk(&self.file)?;
         let mut parts = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
@@ -112,7 +117,9 @@ impl Target {
         let label = &self.label;
         let (len, len_before) = (partition.len_bytes(), before.end - before.start);
         if len < len_before {
-            return Ok(Outcome::failed(format!("`{label}`: {len} bytes cannot hold the {len_before} it had")));
+            return Ok(Outcome::failed(format!(
+                "`{label}`: {len} bytes cannot hold the {len_before} it had"
+            )));
         }
         let now = partition.extent.start..partition.extent.start + len_before;
         if subject.content_id(file, disk, &now, world)? == *id {
@@ -120,11 +127,12 @@ impl Target {
         }
         let start = Disk::open(&world.start.join(file))?;
         let mut extract = Extract::default();
-        let _ = image::compare_parts((&start.file, before.start), (&disk.file, now.start), len_before, |range| {
-            extract.add(range);
-            ControlFlow::Continue(())
-        })
-        .map_err(at(&disk.path))?;
+        let _ =
+            image::compare_parts((&start.file, before.start), (&disk.file, now.start), len_before, |range| {
+                extract.add(range);
+                ControlFlow::Continue(())
+            })
+            .map_err(at(&disk.path))?;
         Ok(Outcome::failed(extract.text(|offset| format!("`{label}`+{offset:#x}"))))
     }
 
@@ -136,9 +144,7 @@ impl Target {
                 let found = expected.differences(&now, PATHS_SHOWN);
                 Outcome::all(found.into_iter().map(|line| Outcome::failed(format!("`{label}` {line}"))))
             }
-            Err(error) if error.blames_content() => {
-                Outcome::failed(format!("`{label}`: {}", chain(&error)))
-            }
+            Err(error) if error.blames_content() => Outcome::failed(format!("`{label}`: {}", chain(&error))),
             Err(error) => Outcome::NotMeasured { why: format!("`{label}`: {}", chain(&error)) },
         }
     }

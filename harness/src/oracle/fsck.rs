@@ -48,7 +48,12 @@ impl Fsck {
         Ok(Self { file: file.into(), targets })
     }
 
-    pub fn ask(&self, number: usize, subject: &Subject<'_>, world: &mut World) -> Result<Outcome, OracleError> {
+    pub fn ask(
+        &self,
+        number: usize,
+        subject: &Subject<'_>,
+        world: &mut World,
+    ) -> Result<Outcome, OracleError> {
         let disk = subject.disk(&self.file)?;
         let mut parts = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
@@ -75,21 +80,25 @@ impl Fsck {
 impl Target {
     fn check(&self, disk: &Disk, partition: &Partition, world: &World) -> Result<Outcome, OracleError> {
         let Some(program) = program(self.kind) else { return Ok(Outcome::Held) };
+        let label = &self.label;
         let ended = match self.kind {
             Kind::Fat => {
                 // fsck.fat knows no offsets: it gets the partition as a file.
                 let copy = tempfile::NamedTempFile::new_in(&world.work).map_err(at(&world.work))?;
-                image::copy_part(&disk.file, partition.extent.clone(), copy.as_file()).map_err(at(copy.path()))?;
-                run_limited(program, &[OsStr::new("-n"), copy.path().as_os_str()], &[], LIMITS)
+                image::copy_part(&disk.file, partition.extent.clone(), copy.as_file())
+                    .map_err(at(copy.path()))?;
+                let name = copy.path().as_os_str();
+                run_limited(program, &[OsStr::new("-n"), name], &[], LIMITS)
+                    .map(|ended| ended.renaming(name, label))
             }
             _ => {
                 let source = source_argument(&disk.file, partition.extent.start);
                 let now = clock(&disk.file, &partition.extent).map_err(at(&disk.path))?;
                 let environment = [("E2FSCK_TIME", now.to_string().into())];
                 run_limited(program, &[OsStr::new("-fn"), &source], &environment, LIMITS)
+                    .map(|ended| ended.renaming(&source, label))
             }
         };
-        let label = &self.label;
         Ok(match ended.map_err(at(&disk.path))? {
             Ended::Exited { code: 0, .. } => Outcome::Held,
             ended @ Ended::Exited { .. } => Outcome::failed(format!("`{label}`: {program} {ended}")),

@@ -196,7 +196,9 @@ impl OracleSet {
                 Oracle::Gpt { file, at, need } => {
                     Check { at: *at, kind: CheckKind::Table(table::Table::new(file, *need)) }
                 }
-                Oracle::Untouched { phases, .. } if !phases.is_empty() && !phases.contains(&phase.name) => continue,
+                Oracle::Untouched { phases, .. } if !phases.is_empty() && !phases.contains(&phase.name) => {
+                    continue;
+                }
                 Oracle::Untouched { file, at, partitions, .. } => {
                     let untouched = untouched::Untouched::new(&setup, file, partitions)?;
                     Check { at: *at, kind: CheckKind::Untouched(untouched) }
@@ -204,9 +206,10 @@ impl OracleSet {
                 Oracle::Fsck { file, at, partitions } => {
                     Check { at: *at, kind: CheckKind::Fsck(fsck::Fsck::new(&mut setup, file, partitions)?) }
                 }
-                Oracle::Content { file, at, partitions } => {
-                    Check { at: *at, kind: CheckKind::Content(content::Content::new(&mut setup, file, partitions)?) }
-                }
+                Oracle::Content { file, at, partitions } => Check {
+                    at: *at,
+                    kind: CheckKind::Content(content::Content::new(&mut setup, file, partitions)?),
+                },
             };
             checks.push(check);
         }

@@ -223,7 +223,9 @@ fn damages(check: &Check, world: &World) -> Result<Vec<Damage>, OracleError> {
                     None => metadata(&disk, partition, target.kind).map_err(at(&disk.path))?,
                 };
                 let what = format!("changed data in `{}`", target.label);
-                found.push(Damage::invert(&disk.file, &content.file, &[damaged], what).map_err(at(&disk.path))?);
+                found.push(
+                    Damage::invert(&disk.file, &content.file, &[damaged], what).map_err(at(&disk.path))?,
+                );
             }
         }
     }

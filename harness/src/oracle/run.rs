@@ -58,6 +58,19 @@ impl fmt::Display for Ended {
     }
 }
 
+impl Ended {
+    /// Calls a file by another name in the output: the paths that checkers are given say nothing to a person.
+    pub fn renaming(self, path: &OsStr, name: &str) -> Self {
+        match self {
+            Self::Exited { code, output } => {
+                let text = String::from_utf8_lossy(&output).replace(&*path.to_string_lossy(), name);
+                Self::Exited { code, output: text.into_bytes() }
+            }
+            other => other,
+        }
+    }
+}
+
 /// The lines of a checker's output that say something: no headings, no file name, no more than a few.
 fn gist(output: &[u8]) -> String {
     const LINES: usize = 6;
@@ -84,10 +97,11 @@ pub fn run_limited(
     limits: Limits,
 ) -> io::Result<Ended> {
     // A program given by its path is started without copying this process (posix_spawn), so it is looked up here.
-    let Some(program) = scenarios::programs::find(program) else { return Ok(Ended::NotFound) };
+    let Some(path) = scenarios::programs::find(program) else { return Ok(Ended::NotFound) };
     let deadline = Instant::now() + limits.time;
     let (mut reader, writer) = io::pipe()?;
-    let mut child = Command::new(program)
+    let mut child = Command::new(path)
+        .arg0(program)
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -149,4 +163,39 @@ fn stop(child: &mut Child) -> io::Result<()> {
 /// good as long as it lives.
 pub fn source_argument(disk: &File, offset: u64) -> OsString {
     format!("/proc/{}/fd/{}?offset={offset}", std::process::id(), disk.as_raw_fd()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, time_ms: u64, output_bytes: usize) -> Ended {
+        let limits = Limits { time: Duration::from_millis(time_ms), output_bytes };
+        run_limited("sh", &[OsStr::new("-c"), OsStr::new(script)], &[], limits).expect("run sh")
+    }
+
+    #[test]
+    fn code_and_both_outputs_are_kept_in_order() {
+        let ended = sh("echo one; echo two >&2; exit 4", 5000, 100);
+        assert_eq!(ended, Ended::Exited { code: 4, output: b"one\ntwo\n".to_vec() });
+        assert_eq!(ended.to_string(), "exits 4: one | two");
+        assert_eq!(sh("kill -SEGV $$", 5000, 100), Ended::Signalled(11));
+    }
+
+    /// Neither silence, nor endless printing, nor a child that outlives its parent holds a judgement up.
+    #[test]
+    fn what_overruns_a_limit_is_stopped() {
+        let started = Instant::now();
+        assert_eq!(sh("sleep 60", 50, 100), Ended::OutOfTime(Duration::from_millis(50)));
+        assert_eq!(sh("sleep 60 & wait", 50, 100), Ended::OutOfTime(Duration::from_millis(50)));
+        assert_eq!(sh("exec >&- 2>&-; sleep 60", 50, 100), Ended::OutOfTime(Duration::from_millis(50)));
+        assert_eq!(sh("while :; do echo loop; done", 30_000, 1000), Ended::TooMuchOutput(1000));
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_no_error() {
+        let limits = Limits { time: Duration::from_secs(1), output_bytes: 1 };
+        assert_eq!(run_limited("no-such-checker", &[], &[], limits).expect("an answer"), Ended::NotFound);
+    }
 }

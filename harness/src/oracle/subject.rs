@@ -41,10 +41,9 @@ impl Disk {
         let mut named = copy.partitions.iter().filter(|p| p.label == label);
         match (named.next(), named.next()) {
             (Some(partition), None) if partition.extent.end <= self.gpt.len_bytes => Ok(partition),
-            (Some(partition), None) => Err(Outcome::failed(format!(
-                "`{label}` ends at LBA {}, beyond the disk",
-                partition.last_lba
-            ))),
+            (Some(partition), None) => {
+                Err(Outcome::failed(format!("`{label}` ends at LBA {}, beyond the disk", partition.last_lba)))
+            }
             (None, _) => Err(Outcome::failed(format!("no partition is named `{label}`"))),
             (Some(_), Some(_)) => Err(Outcome::failed(format!("several partitions are named `{label}`"))),
         }
@@ -144,10 +143,16 @@ impl Extract {
     /// `512 bytes differ in 3 ranges: PLACE (12 bytes), …`.
     pub fn text(&self, place: impl Fn(u64) -> String) -> String {
         let mut shown: Vec<String> =
-            self.first.iter().map(|r| format!("{} ({} bytes)", place(r.start), r.end - r.start)).collect();
+            self.first.iter().map(|r| format!("{} ({})", place(r.start), bytes(r.end - r.start))).collect();
         if self.ranges > shown.len() as u64 {
             shown.push("…".to_owned());
         }
-        format!("{} bytes differ in {} ranges: {}", self.bytes, self.ranges, shown.join(", "))
+        let (differ, ranges) = (if self.bytes == 1 { "differs" } else { "differ" }, self.ranges);
+        let ranges = if ranges == 1 { "1 range".to_owned() } else { format!("{ranges} ranges") };
+        format!("{} {differ} in {ranges}: {}", bytes(self.bytes), shown.join(", "))
     }
+}
+
+fn bytes(count: u64) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
 }

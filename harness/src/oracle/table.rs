@@ -32,9 +32,9 @@ impl Table {
 
 fn objections(gpt: &Gpt, need: GptNeed) -> Vec<String> {
     let faults = || {
-        [&gpt.primary, &gpt.backup]
-            .into_iter()
-            .flat_map(|copy| copy.faults.iter().map(|fault| format!("{} (LBA {}): {fault}", copy.side, copy.lba)))
+        [&gpt.primary, &gpt.backup].into_iter().flat_map(|copy| {
+            copy.faults.iter().map(|fault| format!("{} (LBA {}): {fault}", copy.side, copy.lba))
+        })
     };
     let mut found: Vec<String> = match (need, gpt.best()) {
         (_, None) => std::iter::once("no GPT copy is valid".to_owned()).chain(faults()).collect(),

@@ -97,7 +97,9 @@ impl Containment {
                 break;
             }
             if Instant::now() > deadline {
-                return Err(ContainmentError::StillThere { pids: alive.iter().map(|p| p.as_raw()).collect() });
+                return Err(ContainmentError::StillThere {
+                    pids: alive.iter().map(|p| p.as_raw()).collect(),
+                });
             }
             self.signal_all(&alive)?;
             // The kernel needs a moment to tear a process down; a busy loop would take its processor.
@@ -151,7 +153,9 @@ impl Drop for Containment {
             // The last member may need a moment to leave.
             for _ in 0..50 {
                 match fs::remove_dir(&*dir) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => sleep(Duration::from_millis(2)),
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        sleep(Duration::from_millis(2))
+                    }
                     _ => break,
                 }
             }
@@ -207,7 +211,8 @@ fn living_descendants(root: Pid) -> Result<Vec<Pid>, ContainmentError> {
     let error = |source| ContainmentError::Io { path: PathBuf::from("/proc"), source };
     let mut children: HashMap<i32, Vec<(i32, bool)>> = HashMap::new();
     for entry in fs::read_dir("/proc").map_err(error)? {
-        let Some(pid) = entry.map_err(error)?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+        let Some(pid) = entry.map_err(error)?.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+        else {
             continue;
         };
         // A process may end between the listing and the reading.

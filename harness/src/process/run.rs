@@ -68,6 +68,16 @@ pub enum Anchor {
     Step(String),
 }
 
+impl Anchor {
+    /// The step's name; `start` for the spawn.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Start => "start",
+            Self::Step(step) => step,
+        }
+    }
+}
+
 /// A step mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -160,7 +170,8 @@ impl Runner {
         let mut child = self.spawn(command)?;
         let pid = Pid::from_raw(child.id() as i32);
         let (sender, notices) = mpsc::channel();
-        let stdout = child.stdout.take().map(|pipe| read_lines(pipe, command.step_prefix.clone(), sender.clone()));
+        let stdout =
+            child.stdout.take().map(|pipe| read_lines(pipe, command.step_prefix.clone(), sender.clone()));
         let stderr = child.stderr.take().map(|pipe| read_lines(pipe, None, sender.clone()));
         let waiter = thread::spawn(move || wait_without_reaping(pid, &sender));
 

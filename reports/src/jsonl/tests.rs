@@ -121,9 +121,14 @@ fn event() -> impl Strategy<Value = Event> {
         (text(), any::<u32>(), any::<[u64; 3]>()).prop_map(|(phase, run, [ops, flushes, wall_ms])| {
             Event::BaselineRun { phase, run, ops, flushes, wall_ms }
         }),
-        (text(), any::<u64>(), text()).prop_map(|(phase, volatile_bytes, content_id)| {
-            Event::BaselineReady { phase, volatile_bytes, content_id }
-        }),
+        (text(), any::<u64>(), text(), proptest::collection::vec(text(), 0..4)).prop_map(
+            |(phase, volatile_bytes, content_id, steps)| Event::BaselineReady {
+                phase,
+                volatile_bytes,
+                content_id,
+                steps
+            }
+        ),
         (text(), text()).prop_map(|(phase, oracle)| Event::OracleProved { phase, oracle }),
         text().prop_map(|what| Event::NotTested { what }),
         text().prop_map(|text| Event::Warning { text }),

@@ -94,6 +94,16 @@ fn normal_shows_one_line_an_iteration_and_no_kills() {
     insta::assert_snapshot!(shown(&campaign(), level(Level::Normal), false, Some(80), 100));
 }
 
+/// What an interrupt cut short did not recover and did not fail: it gets no line.
+#[test]
+fn an_iteration_that_was_cut_short_has_no_line() {
+    let mut events = long(2, Some(9), None);
+    events.push(ended(Outcome::Interrupted { signal: "SIGINT".to_owned() }, 130));
+    let text = shown(&events, level(Level::Normal), false, None, 100);
+    assert!(text.contains("(1/9)") && !text.contains("(2/9)"), "{text}");
+    assert!(text.contains("Interrupted") && text.contains("by SIGINT after 1 iteration,"), "{text}");
+}
+
 #[test]
 fn quiet_shows_only_what_must_not_be_missed() {
     let text = shown(&campaign(), level(Level::Quiet), false, Some(80), 100);

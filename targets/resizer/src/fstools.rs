@@ -1,7 +1,7 @@
 //! The file-system programs: found, run with a clean environment and a fixed clock, their output kept in bounds.
 //!
-//! `e2fsck -n` reads the disk in place; everything else works on a staged copy ([`stage`]). Only a repair that the
-//! user asked for (`e2fsck -y`) writes the disk from a child, with the order that e2fsck itself keeps.
+//! `e2fsck -n` reads the disk in place; everything else works on a staged copy ([`stage`]). No program ever writes
+//! the disk: what a repair changed is written back by us.
 
 pub mod stage;
 
@@ -23,6 +23,9 @@ use stage::Stage;
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// A program that prints more than this is looping (`e2fsck -n` does on some damage) and is killed.
 const OUTPUT_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The unit in which a repair is written back.
+const UNIT_BYTES: usize = 1024;
 
 /// What the file-system programs need to be run.
 pub struct Tools {
@@ -132,33 +135,52 @@ fn require_e2fsprogs() -> Result<()> {
     Ok(())
 }
 
-/// Checks an ext4 file system in place. With `fix`, e2fsck repairs what it finds and replays an unclean journal;
+/// Checks an ext4 file system in place. With `fix`, what e2fsck finds is repaired and an unclean journal replayed;
 /// without, both are refused.
 pub fn check_ext4(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Result<()> {
     require_e2fsprogs()?;
     let Some(info) = ext4::probe(disk, at)? else {
         return Err(ext4::not_ext4(at));
     };
-    if !fix && info.needs_recovery {
-        return Err(ext4::unclean_journal(at));
+    if info.needs_recovery {
+        return if fix { repair_ext4(disk, at, info.clock_s, tools) } else { Err(ext4::unclean_journal(at)) };
     }
-    let mode = if fix { "-y" } else { "-n" };
-    let (name, stdin) = child_name(disk.path(), fix)?;
-    let mut target = name;
+    let (mut target, stdin) = child_name(disk.path(), false)?;
     target.push(format!("?offset={}", at.offset_bytes));
-    let result = tools.run(Call {
+    let checked = tools.run(Call {
         program: "e2fsck",
         package: "e2fsprogs",
-        args: vec!["-f".into(), mode.into(), target],
+        args: vec!["-f".into(), "-n".into(), target],
         clock_s: info.clock_s,
         stdin,
-        accepted: if fix { &[0, 1, 2] } else { &[0] },
+        accepted: &[0],
     });
-    match result {
+    match checked {
+        Err(Error::Tool { .. }) if fix => repair_ext4(disk, at, info.clock_s, tools),
         // The planted tool believes that the shrink's own e2fsck -y will mend whatever a kill left.
         Err(Error::Tool { .. }) if planted::active() == Some(planted::Bug::NaiveCopyBack) => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// Repairs on a staged copy (e2fsck loses the offset of a partition once it has replayed a journal) and writes
+/// back what that changed. The two blocks that say whether the journal is to be replayed come last: until then a
+/// repair that was cut off is done again from the same journal.
+fn repair_ext4(disk: &dyn Disk, at: Extent, clock_s: u64, tools: &Tools) -> Result<()> {
+    let mut stage = Stage::create(tools, at.len_bytes)?;
+    stage.copy_all(disk, at)?;
+    let (name, stdin) = child_name(stage.path(), true)?;
+    tools.run(Call {
+        program: "e2fsck",
+        package: "e2fsprogs",
+        args: vec!["-f".into(), "-y".into(), name],
+        clock_s,
+        stdin,
+        accepted: &[0, 1, 2],
+    })?;
+    write_back(disk, at, &stage, |offset_bytes, unit| {
+        offset_bytes == ext4::SUPERBLOCK_OFFSET_BYTES || ext4::is_journal_superblock(unit)
+    })
 }
 
 /// A name for the disk that e2fsprogs takes as it stands, and the standard input that goes with it. They read
@@ -195,20 +217,87 @@ pub fn check_fat(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Resul
         accepted: if fix { &[0, 1] } else { &[0] },
     })?;
     if fix {
-        write_back(disk, at, &stage)?;
+        write_back(disk, at, &stage, |_, _| false)?;
     }
     fat::check(disk, at)
 }
 
-fn write_back(disk: &dyn Disk, at: Extent, stage: &Stage) -> Result<()> {
+/// Writes to the disk what differs on the stage, in order; what `comes_last` names, in units of
+/// [`UNIT_BYTES`], when all else is durable.
+fn write_back(
+    disk: &dyn Disk,
+    at: Extent,
+    stage: &Stage,
+    comes_last: impl Fn(u64, &[u8]) -> bool,
+) -> Result<()> {
     let mut patch = Patch::new(disk);
+    let mut last = Vec::new();
     let mut buf = vec![0; patch::WRITE_MAX_BYTES];
+    let mut present = buf.clone();
     let mut done = 0;
     while done < at.len_bytes {
         let len = (at.len_bytes - done).min(buf.len() as u64) as usize;
         stage.read_at(done, &mut buf[..len])?;
-        patch.put(at.offset_bytes + done, &buf[..len])?;
+        patch::read(disk, at.offset_bytes + done, &mut present[..len])?;
+        let units = buf[..len].chunks(UNIT_BYTES).zip(present.chunks_mut(UNIT_BYTES));
+        for (offset, (unit, present)) in (done..).step_by(UNIT_BYTES).zip(units) {
+            let present = &mut present[..unit.len()];
+            if unit == present {
+                continue;
+            }
+            if comes_last(offset, unit) {
+                last.push((offset, unit.to_vec()));
+            } else {
+                present.copy_from_slice(unit);
+            }
+        }
+        patch.put(at.offset_bytes + done, &present[..len])?;
         done += len as u64;
     }
+    if !last.is_empty() {
+        patch::flush(disk)?;
+    }
+    for (offset, unit) in last {
+        patch.put(at.offset_bytes + offset, &unit)?;
+    }
     patch::flush(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_long_output_the_end_is_kept() {
+        let text: Vec<u8> = (0..300_000).map(|at| b'a' + (at % 23) as u8).collect();
+        let (kept, complete) = read_tail(&mut &text[..]).unwrap();
+        assert!(complete && kept.as_bytes() == &text[text.len() - OUTPUT_KEPT_BYTES..]);
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_is_given_up() {
+        let (kept, complete) = read_tail(&mut io::repeat(b'x')).unwrap();
+        assert!(!complete && kept.len() == OUTPUT_KEPT_BYTES);
+    }
+
+    #[test]
+    fn a_failed_program_tells_its_output_and_a_missing_one_its_package() {
+        let tools = Tools { scratch: std::env::temp_dir() };
+        let call = |program, args: &[&str]| Call {
+            program,
+            package: "the-package",
+            args: args.iter().map(OsString::from).collect(),
+            clock_s: 7,
+            stdin: None,
+            accepted: &[3],
+        };
+        let script = "echo out; echo err >&2; echo $LC_ALL $E2FSCK_TIME $HOME; exit $0";
+        assert_eq!(tools.run(call("sh", &["-c", script, "3"])).unwrap(), "out\nerr\nC 7\n");
+        let failed = tools.run(call("sh", &["-c", script, "4"])).unwrap_err();
+        assert!(
+            matches!(&failed, Error::Tool { status: Some(4), output, .. } if output.starts_with("out\nerr"))
+        );
+        let missing = tools.run(call("no-such-program", &[])).unwrap_err();
+        assert!(matches!(missing, Error::MissingProgram { package: "the-package", .. }));
+    }
 }

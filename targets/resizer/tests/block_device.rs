@@ -21,9 +21,13 @@ struct Loop {
 
 impl Loop {
     fn attach(image: &Image, sector: usize) -> Loop {
+        Loop::attach_as(image, sector, &[])
+    }
+
+    fn attach_as(image: &Image, sector: usize, options: &[&str]) -> Loop {
         let (sector, path) = (sector.to_string(), image.path());
         let args = ["--find", "--show", "--sector-size", &sector, path.to_str().unwrap()];
-        let device = PathBuf::from(filesystems::tool("losetup", &args).trim());
+        let device = PathBuf::from(filesystems::tool("losetup", &[options, &args].concat()).trim());
         Loop { device, nodes: tempfile::tempdir().unwrap() }
     }
 
@@ -160,8 +164,7 @@ fn a_mounted_partition_is_refused() {
 
 fn a_read_only_device_is_refused() {
     let image = Image::new(&plain(512));
-    let device = Loop::attach(&image, 512);
-    filesystems::tool("blockdev", &["--setro", device.device.to_str().unwrap()]);
+    let device = Loop::attach_as(&image, 512, &["--read-only"]);
     let ended = device.run(&["--grow-partition", "label:A:3M"]);
     assert_eq!(ended.failed(), 2);
     assert!(ended.stderr.ends_with("is read-only\n"), "{ended:?}");

@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::fstools::stage::Stage;
 use crate::patch;
 
-const SUPERBLOCK_OFFSET_BYTES: u64 = 1024;
+/// Where the superblock lies, whatever the block size.
+pub(crate) const SUPERBLOCK_OFFSET_BYTES: u64 = 1024;
 const SUPERBLOCK_BYTES: usize = 1024;
 const MAGIC: u16 = 0xEF53;
 

@@ -14,6 +14,7 @@ mod usage;
 use crate::disk::{Disk, Extent};
 use crate::error::{Error, Result};
 use crate::fstools::Tools;
+pub(crate) use layout::SUPERBLOCK_OFFSET_BYTES;
 use layout::{Layout, Partition};
 
 /// What an ext4 file system is.
@@ -89,6 +90,13 @@ pub(crate) fn not_ext4(at: Extent) -> Error {
 
 pub(crate) fn unclean_journal(at: Extent) -> Error {
     bad(at, "it was not unmounted cleanly and its journal must be replayed; --fix-errors does that")
+}
+
+/// Whether a block begins as the superblock of a journal does (JBD2, either version); it is where the journal says
+/// that it is empty.
+pub(crate) fn is_journal_superblock(block: &[u8]) -> bool {
+    block.starts_with(&[0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 3])
+        || block.starts_with(&[0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 4])
 }
 
 fn require(partition: &Partition<'_>) -> Result<Layout> {

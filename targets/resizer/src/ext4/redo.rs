@@ -11,6 +11,10 @@
 //! applied, and cleared only when that is durable. It says which partition it belongs to and where it lies itself,
 //! so that a copy of it elsewhere is never obeyed. All hashes are checked before the first byte is applied.
 
+mod format;
+
+use format::{HASH_BYTES, MARKER_BYTES, Marker, Piece, content_hash, encode_index, entries_per_index};
+
 use super::bad;
 use super::layout::Source;
 use super::usage::{Run, Usage};
@@ -18,29 +22,10 @@ use crate::disk::{Disk, Extent};
 use crate::error::{Error, Result};
 use crate::patch::{self, Patch, WRITE_MAX_BYTES};
 
-const MARKER_MAGIC: [u8; 16] = *b"resizer-shrink-1";
-const MARKER_BYTES: usize = 512;
-const MARKER_HASH_AT: usize = MARKER_BYTES - HASH_BYTES;
-
-const INDEX_MAGIC: [u8; 16] = *b"resizer-redoidx1";
-const INDEX_HEADER_BYTES: usize = 64;
-const ENTRY_BYTES: usize = 40;
-
-const HASH_BYTES: usize = 32;
-const ENTRY_HASH_BYTES: usize = 16;
-
 /// Markers lie at multiples of this.
 const GRID_BYTES: u64 = 64 * 1024;
 /// That many grid positions before the end, and as many spread over the whole partition.
 const GRID_POSITIONS: u64 = 512;
-
-/// One run of content and where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Piece {
-    to_block: u64,
-    from_block: u64,
-    count: u64,
-}
 
 /// A journal that has its place but isn't written.
 #[derive(Debug)]
@@ -84,7 +69,8 @@ impl Journal {
             let mut done = 0;
             while done < change.count {
                 let run = room.take(change.count - done).ok_or_else(|| no_room(changed + 2))?;
-                pieces.push(Piece { to_block: change.first + done, from_block: run.first, count: run.count });
+                let (to_block, from_block) = (change.first + done, run.first);
+                pieces.push(Piece { to_block, from_block, count: run.count, hash: Default::default() });
                 done += run.count;
             }
         }
@@ -110,18 +96,18 @@ impl Journal {
     pub fn write(&self, disk: &dyn Disk, new: &dyn Source) -> Result<()> {
         let mut patch = Patch::new(disk);
         let mut buf = vec![0; WRITE_MAX_BYTES];
-        let mut entries = Vec::with_capacity(self.pieces.len());
-        for piece in &self.pieces {
+        let mut pieces = self.pieces.clone();
+        for piece in &mut pieces {
             let data = &mut buf[..(piece.count * self.block_bytes) as usize];
             new.read_at(piece.to_block * self.block_bytes, data)?;
             patch.put(self.at.offset_bytes + piece.from_block * self.block_bytes, data)?;
-            entries.push(encode_entry(piece, data));
+            piece.hash = content_hash(data);
         }
         // Backwards, since each index block holds the hash of the one after it.
         let mut next = (0, [0; HASH_BYTES]);
-        let chunks: Vec<_> = entries.chunks(entries_per_index(self.block_bytes)).collect();
-        for (block, entries) in self.index_blocks.iter().zip(&chunks).rev() {
-            let bytes = encode_index(next, entries, self.block_bytes as usize);
+        let chunks: Vec<_> = pieces.chunks(entries_per_index(self.block_bytes)).collect();
+        for (block, pieces) in self.index_blocks.iter().zip(&chunks).rev() {
+            let bytes = encode_index(next, pieces, self.block_bytes as usize);
             patch.put(self.at.offset_bytes + block * self.block_bytes, &bytes)?;
             next = (*block, *blake3::hash(&bytes).as_bytes());
         }
@@ -145,7 +131,7 @@ pub(super) fn recover(disk: &dyn Disk, at: Extent, part_guid: &[u8; 16]) -> Resu
     let pieces = load_pieces(disk, &marker)?;
     let mut patch = Patch::new(disk);
     let mut buf = vec![0; WRITE_MAX_BYTES];
-    for (piece, _) in &pieces {
+    for piece in &pieces {
         let data = &mut buf[..(piece.count * marker.block_bytes) as usize];
         patch::read(disk, at.offset_bytes + piece.from_block * marker.block_bytes, data)?;
         patch.put(at.offset_bytes + piece.to_block * marker.block_bytes, data)?;
@@ -170,7 +156,7 @@ fn find_marker(disk: &dyn Disk, at: Extent, part_guid: &[u8; 16]) -> Result<Opti
 }
 
 /// Reads the index and checks every hash.
-fn load_pieces(disk: &dyn Disk, marker: &Marker) -> Result<Vec<(Piece, [u8; ENTRY_HASH_BYTES])>> {
+fn load_pieces(disk: &dyn Disk, marker: &Marker) -> Result<Vec<Piece>> {
     let Marker { at, block_bytes, new_len_bytes, .. } = *marker;
     let damaged = || bad(at, "the redo journal of its unfinished shrink is damaged");
     let (keep, end) = (new_len_bytes.div_ceil(block_bytes), at.len_bytes / block_bytes);
@@ -185,7 +171,7 @@ fn load_pieces(disk: &dyn Disk, marker: &Marker) -> Result<Vec<(Piece, [u8; ENTR
         if *blake3::hash(&block_buf).as_bytes() != hash {
             return Err(damaged());
         }
-        let (next, entries) = decode_index(&block_buf).ok_or_else(damaged)?;
+        let (next, entries) = format::decode_index(&block_buf).ok_or_else(damaged)?;
         pieces.extend(entries);
         (index, hash) = next;
     }
@@ -193,7 +179,7 @@ fn load_pieces(disk: &dyn Disk, marker: &Marker) -> Result<Vec<(Piece, [u8; ENTR
         first >= from && first.checked_add(count).is_some_and(|end| end <= to)
     };
     let mut buf = vec![0; WRITE_MAX_BYTES];
-    for (piece, hash) in &pieces {
+    for piece in &pieces {
         let fits = (1..=WRITE_MAX_BYTES as u64 / block_bytes).contains(&piece.count)
             && inside(piece.to_block, piece.count, 0, keep)
             && inside(piece.from_block, piece.count, keep, end);
@@ -202,75 +188,11 @@ fn load_pieces(disk: &dyn Disk, marker: &Marker) -> Result<Vec<(Piece, [u8; ENTR
         }
         let data = &mut buf[..(piece.count * block_bytes) as usize];
         patch::read(disk, at.offset_bytes + piece.from_block * block_bytes, data)?;
-        if entry_hash(data) != *hash {
+        if content_hash(data) != piece.hash {
             return Err(damaged());
         }
     }
     Ok(pieces)
-}
-
-/// What the marker sector says.
-#[derive(Debug, PartialEq, Eq)]
-struct Marker {
-    at: Extent,
-    part_guid: [u8; 16],
-    /// Its own place in the partition.
-    marker_bytes: u64,
-    block_bytes: u64,
-    new_len_bytes: u64,
-    /// The first index block and its hash; block 0 means that nothing is to be applied.
-    first_index: (u64, [u8; HASH_BYTES]),
-}
-
-impl Marker {
-    fn encode(&self) -> [u8; MARKER_BYTES] {
-        let mut sector = [0; MARKER_BYTES];
-        let mut at = 0;
-        let mut put = |bytes: &[u8]| {
-            sector[at..at + bytes.len()].copy_from_slice(bytes);
-            at += bytes.len();
-        };
-        put(&MARKER_MAGIC);
-        put(&self.part_guid);
-        for number in [
-            self.at.offset_bytes,
-            self.at.len_bytes,
-            self.at.offset_bytes + self.marker_bytes,
-            self.block_bytes,
-            self.new_len_bytes,
-            self.first_index.0,
-        ] {
-            put(&number.to_le_bytes());
-        }
-        put(&self.first_index.1);
-        let hash = blake3::hash(&sector[..MARKER_HASH_AT]);
-        sector[MARKER_HASH_AT..].copy_from_slice(hash.as_bytes());
-        sector
-    }
-
-    /// The marker that a sector holds, if it is one of the partition at `at`, at its own place.
-    fn decode(sector: &[u8; MARKER_BYTES], at: Extent, marker_bytes: u64) -> Option<Marker> {
-        if sector[..16] != MARKER_MAGIC
-            || blake3::hash(&sector[..MARKER_HASH_AT]).as_bytes()[..] != sector[MARKER_HASH_AT..]
-        {
-            return None;
-        }
-        let marker = Marker {
-            at,
-            part_guid: array(sector, 16),
-            marker_bytes,
-            block_bytes: le64(sector, 56),
-            new_len_bytes: le64(sector, 64),
-            first_index: (le64(sector, 72), array(sector, 80)),
-        };
-        let own = le64(sector, 32) == at.offset_bytes
-            && le64(sector, 40) == at.len_bytes
-            && le64(sector, 48) == at.offset_bytes + marker_bytes;
-        let possible = (1024..=65536).contains(&marker.block_bytes)
-            && marker.block_bytes.is_power_of_two()
-            && marker.new_len_bytes <= at.len_bytes;
-        (own && possible).then_some(marker)
-    }
 }
 
 /// The places where a marker may lie, from the end of a partition to its start: close together near the end,
@@ -314,58 +236,6 @@ impl Room {
         }
         Some(taken)
     }
-}
-
-fn entries_per_index(block_bytes: u64) -> usize {
-    (block_bytes as usize - INDEX_HEADER_BYTES) / ENTRY_BYTES
-}
-
-fn encode_entry(piece: &Piece, data: &[u8]) -> [u8; ENTRY_BYTES] {
-    let mut bytes = [0; ENTRY_BYTES];
-    bytes[..8].copy_from_slice(&piece.to_block.to_le_bytes());
-    bytes[8..16].copy_from_slice(&piece.from_block.to_le_bytes());
-    bytes[16..24].copy_from_slice(&piece.count.to_le_bytes());
-    bytes[24..].copy_from_slice(&entry_hash(data));
-    bytes
-}
-
-fn entry_hash(data: &[u8]) -> [u8; ENTRY_HASH_BYTES] {
-    array(blake3::hash(data).as_bytes(), 0)
-}
-
-fn encode_index(next: (u64, [u8; HASH_BYTES]), entries: &[[u8; ENTRY_BYTES]], len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    bytes[..16].copy_from_slice(&INDEX_MAGIC);
-    bytes[16..24].copy_from_slice(&next.0.to_le_bytes());
-    bytes[24..56].copy_from_slice(&next.1);
-    bytes[56..64].copy_from_slice(&(entries.len() as u64).to_le_bytes());
-    for (slot, entry) in bytes[INDEX_HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES).zip(entries) {
-        slot.copy_from_slice(entry);
-    }
-    bytes
-}
-
-type Next = (u64, [u8; HASH_BYTES]);
-
-fn decode_index(bytes: &[u8]) -> Option<(Next, Vec<(Piece, [u8; ENTRY_HASH_BYTES])>)> {
-    let slots = bytes[INDEX_HEADER_BYTES..].chunks_exact(ENTRY_BYTES);
-    let count = usize::try_from(le64(bytes, 56)).ok().filter(|count| *count <= slots.len())?;
-    if bytes[..16] != INDEX_MAGIC {
-        return None;
-    }
-    let entries = slots.take(count).map(|slot| {
-        let piece = Piece { to_block: le64(slot, 0), from_block: le64(slot, 8), count: le64(slot, 16) };
-        (piece, array(slot, 24))
-    });
-    Some(((le64(bytes, 16), array(bytes, 24)), entries.collect()))
-}
-
-fn le64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(array(bytes, at))
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    std::array::from_fn(|index| bytes[at + index])
 }
 
 #[cfg(test)]

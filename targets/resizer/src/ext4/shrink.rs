@@ -40,7 +40,7 @@ pub(super) fn check(disk: &dyn Disk, at: Extent, new_len_bytes: u64) -> Result<(
 }
 
 fn refuse_below_used(layout: &Layout, at: Extent, new_len_bytes: u64) -> Result<()> {
-    let needed = least_blocks(&layout, new_len_bytes) * layout.block_bytes;
+    let needed = least_blocks(layout, new_len_bytes) * layout.block_bytes;
     if needed > new_len_bytes {
         return Err(Error::BelowUsed {
             what: format!("the ext4 file system at byte {}", at.offset_bytes),

@@ -124,7 +124,7 @@ impl Table {
                 // Two entries share three bytes; the last one may lack the third.
                 let at = cluster + cluster / 2;
                 let pair = u16::from_le_bytes([bytes[at], bytes.get(at + 1).copied().unwrap_or(0)]);
-                u32::from(if cluster % 2 == 0 { pair & 0x0FFF } else { pair >> 4 })
+                u32::from(if cluster.is_multiple_of(2) { pair & 0x0FFF } else { pair >> 4 })
             }
             FatKind::Fat16 => u32::from(le16(bytes, cluster * 2)),
             FatKind::Fat32 => le32(bytes, cluster * 4) & 0x0FFF_FFFF,

@@ -4,6 +4,8 @@
 // Each test crate uses its own part of this.
 #![allow(dead_code)]
 
+pub mod ext4;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::Path;

@@ -1,0 +1,171 @@
+//! What a chain becomes in the event stream: its kills, its verdict, and a finding with the line that brings it back.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use fault_backend::ContentId;
+use reports::{Event, Finding, Kill, Stream, Verdict};
+
+use crate::chain::{CrashState, Judgement};
+use crate::error::Error;
+use crate::prepare::{Prepared, PreparedPhase};
+use crate::token::{self, Token};
+
+/// What a campaign's findings have in common.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Seed of the campaign.
+    pub seed: u64,
+    /// Planted bug.
+    pub bug: Option<String>,
+    /// The scenario's file, where it does not ship.
+    pub scenario_file: Option<PathBuf>,
+}
+
+/// Where in a campaign a chain stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Iteration.
+    pub iteration: u64,
+    /// Phase.
+    pub phase: String,
+    /// Content id of the volume at the phase's start.
+    pub start_id: ContentId,
+    /// Content id of the volume after an uninterrupted run.
+    pub baseline_id: ContentId,
+}
+
+impl Place {
+    /// The place of a phase's chain.
+    pub fn new(iteration: u64, phase: &PreparedPhase) -> Self {
+        Self {
+            iteration,
+            phase: phase.phase.name.clone(),
+            start_id: phase.start_id,
+            baseline_id: phase.baseline_id,
+        }
+    }
+}
+
+/// Emits the events of a campaign's chains.
+#[derive(Debug)]
+pub struct Recorder {
+    origin: Origin,
+    seen: HashSet<(String, ContentId)>,
+    findings: u64,
+}
+
+impl Recorder {
+    /// For a campaign that begins.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, seen: HashSet::new(), findings: 0 }
+    }
+
+    /// Emits the kills of a chain and gives the number that landed. `writes_after` is what the run that went to the
+    /// end wrote: a kill fell before its run's last op if anything was left to write after it.
+    pub fn kills(
+        &mut self,
+        place: &Place,
+        crashes: &[CrashState],
+        writes_after: usize,
+        attempt: &mut u32,
+        stream: &mut Stream,
+    ) -> Result<u32, Error> {
+        let mut writes_left = writes_after;
+        let mut landed = vec![false; crashes.len()];
+        for (crash, landed) in crashes.iter().zip(&mut landed).rev() {
+            *landed = crash.before_last_op || writes_left > 0;
+            writes_left += crash.writes;
+        }
+        for (crash, landed) in crashes.iter().zip(&landed) {
+            *attempt += 1;
+            let distinct = self.seen.insert((place.phase.clone(), crash.content_id));
+            stream.emit(&Event::Kill(Kill {
+                iteration: place.iteration,
+                phase: place.phase.clone(),
+                attempt: *attempt,
+                at_ms: crash.at_ms,
+                landed: *landed,
+                step: crash.step.clone(),
+                op: crash.op,
+                inside_op: crash.inside_op,
+                content_id: crash.content_id.to_string(),
+                distinct,
+                interior: crash.content_id != place.start_id && crash.content_id != place.baseline_id,
+                scratch_wiped: crash.kill.wipe,
+                gpt: crash.gpt,
+                copies: crash.copies.clone(),
+            }))?;
+        }
+        Ok(landed.into_iter().filter(|landed| *landed).count() as u32)
+    }
+
+    /// Emits a chain's verdict, and what follows from it.
+    pub fn judged(
+        &mut self,
+        prepared: &Prepared,
+        place: &Place,
+        crashes: &[CrashState],
+        judgement: Judgement,
+        stream: &mut Stream,
+    ) -> Result<(), Error> {
+        stream.emit(&Event::Judged {
+            iteration: place.iteration,
+            phase: place.phase.clone(),
+            verdict: judgement.verdict,
+            kills: crashes.len() as u32,
+            wall_ms: judgement.wall_ms,
+        })?;
+        match judgement.verdict {
+            verdict if verdict.is_pass() => {}
+            Verdict::NotMeasured => {
+                let text = format!("phase `{}`: not measured: {}", place.phase, judgement.explain);
+                stream.emit(&Event::Warning { text })?;
+            }
+            _ => {
+                let finding = self.finding(prepared, place, crashes, judgement);
+                stream.emit(&Event::Finding(finding))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finding(
+        &mut self,
+        prepared: &Prepared,
+        place: &Place,
+        crashes: &[CrashState],
+        judgement: Judgement,
+    ) -> Finding {
+        self.findings += 1;
+        let resolved = &prepared.resolved;
+        let crash = crashes.last().map_or(place.start_id, |crash| crash.content_id);
+        let token = Token {
+            scenario: resolved.scenario.name.clone(),
+            scale: resolved.scale.clone(),
+            digest: resolved.digest(),
+            seed: self.origin.seed,
+            phase: place.phase.clone(),
+            kills: crashes.iter().map(|crash| crash.kill).collect(),
+            fixture: token::short(prepared.fixture_id),
+            crash: token::short(crash),
+            bug: self.origin.bug.clone(),
+        };
+        let points: Vec<String> = token.kills.iter().map(|kill| kill.describe()).collect();
+        let file = match &self.origin.scenario_file {
+            Some(path) => format!(" --scenario '{}'", path.display()),
+            None => String::new(),
+        };
+        Finding {
+            id: format!("F{}", self.findings),
+            repro: format!("killpoint repro '{token}'{file}"),
+            token: token.to_string(),
+            verdict: judgement.verdict,
+            phase: place.phase.clone(),
+            step: crashes.last().map_or("start", |crash| &crash.step).to_owned(),
+            point: points.join(", then "),
+            oracle: judgement.oracle,
+            explain: judgement.explain,
+        }
+    }
+}
