@@ -36,6 +36,8 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// Kills per phase and iteration.
     pub kills: RangeInclusive<u32>,
+    /// Findings after which no iteration begins.
+    pub findings: Option<u64>,
 }
 
 /// Runs a campaign. What was done until an error is in the stream.
@@ -62,6 +64,7 @@ impl<'a> Campaign<'a> {
         let mut iteration = 0;
         while self.limits.iterations.is_none_or(|n| iteration < n)
             && self.limits.time.is_none_or(|time| began.elapsed() < time)
+            && self.limits.findings.is_none_or(|n| self.recorder.findings() < n)
         {
             iteration += 1;
             self.check_room()?;

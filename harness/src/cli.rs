@@ -106,6 +106,9 @@ pub struct RunArgs {
     /// Kills per phase and iteration, as N or MIN-MAX
     #[arg(long, value_name = "N-M", default_value = "1-4", value_parser = parse_kills)]
     pub kills: RangeInclusive<u32>,
+    /// Begin no iteration after so many findings
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_findings: Option<u64>,
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,

@@ -172,7 +172,7 @@ pub fn prepare(
 
     let used = volume_used(&fixture.volume)?;
     let copies = COPIES_BESIDES_PHASES + scenario.phase.len() as u64;
-    let work = WorkDir::create(setting.work_parent.as_deref(), used * copies)?;
+    let work = WorkDir::create(setting.work_parent.as_deref(), used * copies, used)?;
     let mut environment = scenario.environment.clone();
     if let Some(bug) = &setting.bug {
         for tool in programs.paths.keys().filter(|program| tools::is_own(program)) {
@@ -375,17 +375,14 @@ fn check_end(prepared: &Prepared, phase: &Phase, run: &Run) -> Result<(), Error>
     Err(Error::Baseline { phase: phase.name.clone(), how, output: output.trim_end().to_owned() })
 }
 
-/// A tool that failed because our own disk is full says nothing about the tool.
+/// A tool that failed because our own disk is full says nothing about the tool. It may have tidied up since, so the
+/// room of a whole volume has to be there.
 pub fn full_check(work: &WorkDir) -> Result<(), Error> {
-    let free_bytes = work.free_bytes().map_err(Error::io(work.path()))?;
-    if free_bytes < FULL_BELOW_BYTES {
-        return Err(Error::WorkDirFull { path: work.path().to_owned(), free_bytes });
+    match work.fullness().map_err(Error::io(work.path()))? {
+        Some(free_bytes) => Err(Error::WorkDirFull { path: work.path().to_owned(), free_bytes }),
+        None => Ok(()),
     }
-    Ok(())
 }
-
-/// Below this the working area counts as full: a tool can't be trusted to have had room.
-const FULL_BELOW_BYTES: u64 = 4 << 20;
 
 fn sleep_into_next_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

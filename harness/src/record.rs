@@ -61,6 +61,11 @@ impl Recorder {
         Self { origin, seen: HashSet::new(), findings: 0 }
     }
 
+    /// Number of findings so far.
+    pub fn findings(&self) -> u64 {
+        self.findings
+    }
+
     /// Emits the kills of a chain and gives the number that landed. `writes_after` is what the run that went to the
     /// end wrote: a kill fell before its run's last op if anything was left to write after it.
     pub fn kills(

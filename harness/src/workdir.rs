@@ -20,6 +20,7 @@ const MEMORY: &str = "/dev/shm";
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
+    full_below_bytes: u64,
     _lock: Flock<File>,
 }
 
@@ -53,8 +54,12 @@ pub enum WorkDirError {
 
 impl WorkDir {
     /// Makes an area in `parent`, or, where none is named, in memory if `needed_bytes` fit there and else in the
-    /// directory for temporary files.
-    pub fn create(parent: Option<&Path>, needed_bytes: u64) -> Result<Self, WorkDirError> {
+    /// directory for temporary files. With less than `full_below_bytes` free it counts as full later.
+    pub fn create(
+        parent: Option<&Path>,
+        needed_bytes: u64,
+        full_below_bytes: u64,
+    ) -> Result<Self, WorkDirError> {
         let fits = |path: &Path| free_bytes(path).is_ok_and(|free| free >= needed_bytes);
         let parent = match parent {
             Some(path) => path.to_owned(),
@@ -74,7 +79,7 @@ impl WorkDir {
                     let lock = File::create(path.join(LOCK_FILE)).map_err(error)?;
                     let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
                         .map_err(|(_, errno)| error(errno.into()))?;
-                    return Ok(Self { path, _lock: lock });
+                    return Ok(Self { path, full_below_bytes, _lock: lock });
                 }
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(error(source)),
@@ -95,9 +100,10 @@ impl WorkDir {
         Ok(path)
     }
 
-    /// Bytes that are free there.
-    pub fn free_bytes(&self) -> io::Result<u64> {
-        free_bytes(&self.path)
+    /// The bytes that are left, where they are too few: a tool that fails then may have failed for that.
+    pub fn fullness(&self) -> io::Result<Option<u64>> {
+        let free_bytes = free_bytes(&self.path)?;
+        Ok((free_bytes < self.full_below_bytes).then_some(free_bytes))
     }
 }
 
@@ -151,8 +157,8 @@ mod tests {
         let abandoned = parent.path().join("killpoint-work-1-0");
         fs::create_dir(&abandoned).unwrap();
         fs::write(abandoned.join(LOCK_FILE), "").unwrap();
-        let first = WorkDir::create(Some(parent.path()), 1).unwrap();
-        let second = WorkDir::create(Some(parent.path()), 1).unwrap();
+        let first = WorkDir::create(Some(parent.path()), 1, 0).unwrap();
+        let second = WorkDir::create(Some(parent.path()), 1, 0).unwrap();
         assert!(!abandoned.exists());
         assert!(first.path().exists() && second.path().exists(), "a living owner's area stays");
         drop((first, second));
@@ -162,9 +168,16 @@ mod tests {
     #[test]
     fn too_little_room_is_said_with_both_figures() {
         let parent = tempfile::tempdir().unwrap();
-        let error = WorkDir::create(Some(parent.path()), u64::MAX).unwrap_err();
+        let error = WorkDir::create(Some(parent.path()), u64::MAX, 0).unwrap_err();
         assert!(matches!(error, WorkDirError::NoRoom { needed_bytes: u64::MAX, .. }));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_area_with_less_than_it_should_have_is_full() {
+        let parent = tempfile::tempdir().unwrap();
+        assert_eq!(WorkDir::create(Some(parent.path()), 1, 0).unwrap().fullness().unwrap(), None);
+        assert!(WorkDir::create(Some(parent.path()), 1, u64::MAX).unwrap().fullness().unwrap().is_some());
     }
 
     #[test]

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
+use killpoint::content::{Kind, Reader};
 use killpoint::gpt::Gpt;
 use killpoint::image;
 use killpoint::mask::Mask;
 use killpoint::oracle::{Answer, OracleSet, Outcome, Unproved};
+use proptest::prelude::*;
 use scenarios::model::Scenario;
 use tempfile::TempDir;
 
@@ -151,6 +154,27 @@ impl Bench {
         file.write_all_at(&bytes, at).expect("write");
     }
 
+    /// Changes an entry's byte in both copies of the table, and puts the CRCs right.
+    fn patch_entry(&self, index: u64, field: u64, bit: u8) {
+        const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+        let file = OpenOptions::new().read(true).write(true).open(self.disk()).expect("open the disk");
+        let gpt = self.gpt();
+        for copy in [&gpt.primary, &gpt.backup] {
+            let array = copy.array_extent().expect("a sound header");
+            let mut entries = vec![0; (array.end - array.start) as usize];
+            file.read_exact_at(&mut entries, array.start).expect("read");
+            entries[((index - 1) * 128 + field) as usize] ^= bit;
+            file.write_all_at(&entries, array.start).expect("write");
+            let mut header = [0; 92];
+            file.read_exact_at(&mut header, copy.lba * 512).expect("read");
+            header[88..92].copy_from_slice(&CRC32.checksum(&entries).to_le_bytes());
+            header[16..20].fill(0);
+            let crc = CRC32.checksum(&header);
+            header[16..20].copy_from_slice(&crc.to_le_bytes());
+            file.write_all_at(&header, copy.lba * 512).expect("write");
+        }
+    }
+
     /// Changes the ext4 by debugfs, as a tool that loses something would.
     fn debugfs(&self, command: &str) {
         let source = format!("{}?offset={}", self.disk().display(), self.start_of("DATA"));
@@ -242,7 +266,7 @@ fn a_broken_baseline_is_told_from_an_oracle_that_does_not_object() {
 #[test]
 fn each_damage_is_found_and_named() {
     type Inflict = fn(&Bench);
-    let cases: [(&str, Inflict); 17] = [
+    let cases: [(&str, Inflict); 20] = [
         ("a byte of an untouched partition", |b| b.invert(b.start_of("CONFIG") + 0x1234, 1)),
         ("unallocated space", |b| b.invert(34 * 512, 64)),
         ("the primary header's CRC", |b| b.invert(512 + 16, 4)),
@@ -251,6 +275,8 @@ fn each_damage_is_found_and_named() {
             b.invert(b.gpt().len_bytes - 512 + 16, 4);
         }),
         ("a torn primary array", |b| b.invert(1024 + 3 * 128 + 48, 8)),
+        ("an untouched partition's attributes, in a table that is sound", |b| b.patch_entry(4, 48, 8)),
+        ("two partitions that overlap", |b| b.patch_entry(4, 41, 8)),
         ("a boot sector's code", |b| b.invert(b.start_of("BOOT") + 100, 2)),
         ("a FAT", |b| b.invert(b.start_of("BOOT") + 512 + 10, 6)),
         ("a FAT entry's attributes", |b| b.invert(b.fat_entry(b"EMPTY   TXT") + 11, 1)),
@@ -258,6 +284,7 @@ fn each_damage_is_found_and_named() {
         ("a mode without setuid", |b| b.debugfs("set_inode_field /bin/su mode 0100755")),
         ("another owner", |b| b.debugfs("set_inode_field /etc/shadow gid 7")),
         ("another time", |b| b.debugfs("set_inode_field /etc/shadow mtime 20200101")),
+        ("another time of a directory", |b| b.debugfs("set_inode_field /etc mtime 20200101")),
         ("an extended attribute lost", |b| b.debugfs("ea_rm /bin/ping security.capability")),
         ("a file lost", |b| b.debugfs("unlink /etc/shadow")),
         ("a hard link more", |b| b.debugfs("ln /etc/empty /etc/second")),
@@ -364,4 +391,28 @@ fn a_question_mark_in_the_path_is_part_of_the_name() {
     let odd = bench.folder.path().join("what?offset=1");
     fs::rename(bench.volume(), &odd).expect("rename");
     assert!(bench.set.at_end(Path::new(&odd)).iter().all(|answer| answer.outcome == Outcome::Held));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a kill leaves of a file system, reading its tree ends, in a tree or in an error that blames it.
+    #[test]
+    fn damaged_file_systems_are_read_to_an_end(
+        hits in prop::collection::vec((0u64..400_000, any::<u8>()), 1..200), boot in any::<bool>())
+    {
+        let bench = Bench::new();
+        let (label, kind) = if boot { ("BOOT", Kind::Fat) } else { ("DATA", Kind::Ext4) };
+        let file = OpenOptions::new().read(true).write(true).open(bench.disk())?;
+        let gpt = bench.gpt();
+        let partitions = gpt.partitions();
+        let extent = &partitions.iter().find(|p| p.label == label).expect("the partition").extent;
+        for (at, value) in hits {
+            file.write_all_at(&[value], extent.start + at)?;
+        }
+        let reader = Reader { work: bench.folder.path().to_owned(), debugfs: false };
+        if let Err(error) = reader.read(kind, &file, extent, 512, None) {
+            prop_assert!(error.blames_content(), "{error}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
         // A token's finding was made by oracles that had been proved.
         prove: false,
     };
-    let limits = Limits { seed: token.seed, iterations: Some(1), time: None, kills: 1..=1 };
+    let limits = Limits { seed: token.seed, iterations: Some(1), time: None, kills: 1..=1, findings: None };
     let started = started(&resolved, &programs, reports::Command::Repro, &limits);
     let mut session =
         Session::begin(args.place.run_dir.as_deref(), &resolved.scenario.name, args.output.clone(), started)?;

@@ -32,6 +32,7 @@ pub(super) fn run(args: RunArgs) -> Result<Exit, Error> {
         iterations: args.iterations.or(if args.time.is_none() { Some(DEFAULT_ITERATIONS) } else { None }),
         time: args.time,
         kills: args.kills.clone(),
+        findings: args.max_findings,
     };
     let setting = Setting {
         gpt_delay: args.gpt_delay,

@@ -71,7 +71,7 @@ impl Guarded {
         ];
         let changed = fields.iter().filter(|(_, a, b)| a != b);
         Outcome::all(changed.map(|(what, a, b)| {
-            Outcome::failed(format!("`{label}`: {what} was {a}, is {b} in the {} GPT copy", copy.side))
+            Outcome::failed(format!("`{label}`: {what} {a} → {b} in the {} GPT copy", copy.side))
         }))
     }
 

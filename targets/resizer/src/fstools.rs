@@ -164,8 +164,9 @@ pub fn check_ext4(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Resu
 }
 
 /// Repairs on a staged copy (e2fsck loses the offset of a partition once it has replayed a journal) and writes
-/// back what that changed. The two blocks that say whether the journal is to be replayed come last: until then a
-/// repair that was cut off is done again from the same journal.
+/// back what that changed. The two blocks that say whether the journal is to be replayed come last, the superblock
+/// after the journal's own: until then a repair that was cut off is done again from the same journal. (One that is cut off between the two
+/// ends as sound, but e2fsck's own counters may differ: the journal's sequence, the kilobytes ever written.)
 fn repair_ext4(disk: &dyn Disk, at: Extent, clock_s: u64, tools: &Tools) -> Result<()> {
     let mut stage = Stage::create(tools, at.len_bytes)?;
     stage.copy_all(disk, at)?;
@@ -223,7 +224,7 @@ pub fn check_fat(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Resul
 }
 
 /// Writes to the disk what differs on the stage, in order; what `comes_last` names, in units of
-/// [`UNIT_BYTES`], when all else is durable.
+/// [`UNIT_BYTES`], when all else is durable, from the end to the start.
 fn write_back(
     disk: &dyn Disk,
     at: Extent,
@@ -257,7 +258,7 @@ fn write_back(
     if !last.is_empty() {
         patch::flush(disk)?;
     }
-    for (offset, unit) in last {
+    for (offset, unit) in last.into_iter().rev() {
         patch.put(at.offset_bytes + offset, &unit)?;
     }
     patch::flush(disk)

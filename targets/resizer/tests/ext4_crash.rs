@@ -109,12 +109,22 @@ fn a_repair_cut_off_anywhere_is_done_again_from_the_same_journal() {
         (disk.ops.take(), disk.bytes.take())
     };
     let (ops, after) = repair(before.clone());
-    let replayed = after[place].chunks(4096).filter(|block| block.iter().all(|byte| *byte == 0x77)).count();
+    let replayed =
+        after[place.clone()].chunks(4096).filter(|block| block.iter().all(|byte| *byte == 0x77)).count();
     assert!(replayed >= 2 * blocks.len(), "the journal and its targets have {replayed} such blocks");
+    // From the first of the last two writes on the journal is empty, and e2fsck counts its own work anew: the journal's
+    // sequence number and the superblock's count of kilobytes written may differ then.
+    let flags_from = ops.iter().position(|op| matches!(op, Op::Flush)).unwrap() + 1;
+    assert_eq!(ops.len(), flags_from + 3);
     for kill in 0..=ops.len() {
         let mut state = before.clone();
         replay(&mut state, &ops[..kill]);
-        assert!(repair(state).1 == after, "killed after operation {kill} of {}", ops.len());
+        let repaired = repair(state).1;
+        let differing = repaired.chunks(1024).zip(after.chunks(1024)).filter(|(one, other)| one != other);
+        let allowed = if kill <= flags_from { 0 } else { 2 };
+        assert!(differing.count() <= allowed, "killed after operation {kill} of {}", ops.len());
+        fs::write(&image, &repaired[place.clone()]).unwrap();
+        tool("e2fsck", &["-f", "-n", image.to_str().unwrap()]);
     }
 }
 

@@ -1,0 +1,58 @@
+//! What the end-to-end tests share: the binary, with places of its own, and what it left.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A run of killpoint with a run directory and a working area that go with the test.
+pub struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Fresh places.
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Where the results go.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// Parent of the working area; it lies in memory like the default one.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The command, with the run directory given.
+    pub fn killpoint(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut killpoint = Command::new(env!("CARGO_BIN_EXE_killpoint"));
+        killpoint.arg(command).args(arguments).arg("--run-dir").arg(self.run_dir()).current_dir(self.dir.path());
+        killpoint
+    }
+
+    /// The report that it left.
+    pub fn report(&self) -> Value {
+        let text = std::fs::read_to_string(self.run_dir().join("report.json")).expect("there is a report");
+        serde_json::from_str(&text).expect("the report is JSON")
+    }
+
+    /// The events that it left, of one kind.
+    pub fn events(&self, kind: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run_dir().join("events.jsonl")).expect("there are events");
+        let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event is JSON"));
+        events.filter(|event| event["event"] == kind).collect()
+    }
+}
+
+/// Standard output and error as text, for a failure's message.
+pub fn text_of(output: &Output) -> String {
+    format!(
+        "exit {:?}\n{}{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}

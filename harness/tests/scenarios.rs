@@ -1,0 +1,108 @@
+//! Goal: every scenario that ships passes under live random kills, and every planted bug is caught and brought back
+//! by its token. Method: the binary is run as a person would, a few iterations each, and its report is read. A case
+//! whose programs are missing is reported as ignored, by name.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Bench, text_of};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = scenarios::shipped()
+        .iter()
+        .map(|shipped| trial(format!("passes::{}", shipped.name), shipped.name, move || passes(shipped.name)))
+        .collect();
+    trials.push(trial("gpt_delay::mixed-layout".to_owned(), "mixed-layout", kills_land_inside_table_writes));
+    for (bug, oracle) in [("naive-copy-back", None), ("random-guid", Some("baseline"))] {
+        let name = format!("planted::{bug}");
+        trials.push(trial(name, "mixed-layout", move || is_caught_and_brought_back(bug, oracle)));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A case that needs what a scenario requires.
+fn trial(
+    name: String,
+    scenario: &'static str,
+    test: impl Fn() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let resolved = scenarios::load(scenario, None)?;
+        let missing: Vec<_> = resolved.scenario.requires.iter().filter(|p| scenarios::programs::find(p).is_none()).collect();
+        if !missing.is_empty() {
+            return Ok(Completion::ignored_with(format!("not installed: {missing:?}")));
+        }
+        test().map(|()| Completion::Completed)
+    })
+}
+
+/// Runs `killpoint run` and expects an exit code.
+fn run(bench: &Bench, arguments: &[&str], code: i32) -> Result<Value, Failed> {
+    let output = bench.killpoint("run", arguments).output()?;
+    if output.status.code() != Some(code) {
+        return Err(format!("expected exit {code}: {}", text_of(&output)).into());
+    }
+    Ok(bench.report())
+}
+
+fn expect(holds: bool, what: &str, report: &Value) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{what}: {report:#}").into()) }
+}
+
+fn passes(scenario: &str) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let report = run(&bench, &[scenario, "--iterations", "4", "--seed", "1"], 0)?;
+    let planned: usize =
+        bench.events("planned").iter().filter_map(|event| Some(event["kills"].as_array()?.len())).sum();
+    expect(report["points"]["landed"] == planned as u64, "every planned kill landed", &report)?;
+    expect(report["findings"].as_array().is_some_and(Vec::is_empty), "no finding", &report)
+}
+
+fn kills_land_inside_table_writes() -> Result<(), Failed> {
+    let bench = Bench::new();
+    let report =
+        run(&bench, &["mixed-layout", "--iterations", "20", "--seed", "1", "--gpt-delay", "10ms"], 0)?;
+    for step in [
+        "preflight",
+        "shrinkFilesystems",
+        "shrinkPartitions",
+        "createPartitions",
+        "copyFilesystems",
+        "updatePartitions",
+    ] {
+        expect(report["kills_by_step"][step].as_u64() > Some(0), &format!("a kill in {step}"), &report)?;
+    }
+    for state in ["torn_primary", "torn_backup", "mismatch"] {
+        expect(report["gpt"][state].as_u64() > Some(0), &format!("a sample with {state}"), &report)?;
+    }
+    expect(report["gpt"]["no_valid_copy"] == 0, "one copy is always valid", &report)
+}
+
+fn is_caught_and_brought_back(bug: &str, oracle: Option<&str>) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let report = run(
+        &bench,
+        &["mixed-layout", "--iterations", "100", "--max-findings", "1", "--seed", "1", "--bug", bug],
+        1,
+    )?;
+    let finding = &report["findings"][0];
+    if let Some(oracle) = oracle {
+        expect(finding["oracle"] == oracle, "the oracle that guards it", &report)?;
+    }
+    let token = finding["token"].as_str().ok_or("a finding has a token")?;
+    for _ in 0..3 {
+        let again = Bench::new();
+        let output = again.killpoint("repro", &[token]).output()?;
+        if output.status.code() != Some(1) {
+            return Err(format!("`{token}` is not brought back: {}", text_of(&output)).into());
+        }
+        let found = &again.report()["findings"][0];
+        expect(found["verdict"] == finding["verdict"], "the same verdict", found)?;
+        expect(found["oracle"] == finding["oracle"], "the same oracle", found)?;
+    }
+    Ok(())
+}
