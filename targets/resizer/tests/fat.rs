@@ -175,6 +175,10 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
         let differing: Vec<usize> = (0..512).filter(|at| old[*at] != moved[*at]).collect();
         let sizes = [19, 20, 22, 23, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39];
         assert!(differing.iter().all(|at| sizes.contains(at)), "{what}: bytes {differing:?}");
+        if case.kind == FatKind::Fat32 {
+            let backup = usize::from(u16::from_le_bytes([moved[50], moved[51]])) * info.sector_bytes as usize;
+            assert!(moved[..512] == moved[backup..backup + 512], "{what}: the backup boot sector differs");
+        }
         let hidden = u32::from_le_bytes(moved[28..32].try_into().unwrap());
         assert_eq!(u64::from(hidden), target.offset_bytes / info.sector_bytes, "{what}");
 
