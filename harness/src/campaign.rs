@@ -15,9 +15,8 @@ use crate::process::Aim;
 use crate::record::{Origin, Place, Recorder};
 use crate::workdir;
 
-/// How quickly a campaign learns how long resumes take, and the least that it believes.
-const RESUME_SCALE_STEP: f64 = 0.2;
-const MIN_RESUME_SCALE: f64 = 0.05;
+/// The share of a phase's ops that a resume is taken to have left at least.
+const LEAST_LEFT: f64 = 0.05;
 
 /// A kill that came too late is made up for by another one, so many times.
 const TRIES_PER_KILL: u32 = 8;
@@ -47,15 +46,12 @@ pub struct Campaign<'a> {
     limits: Limits,
     run_dir: &'a Path,
     recorder: Recorder,
-    /// How much of the measured duration a resume takes, per phase; learnt from the resumes that ran to the end.
-    resume_scale: Vec<f64>,
 }
 
 impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
     pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &'a Path) -> Self {
-        let resume_scale = vec![1.0; prepared.phases.len()];
-        Self { prepared, limits, run_dir, recorder: Recorder::new(origin), resume_scale }
+        Self { prepared, limits, run_dir, recorder: Recorder::new(origin) }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -123,12 +119,10 @@ impl<'a> Campaign<'a> {
         attempt: &mut u32,
         stream: &mut Stream,
     ) -> Result<Done, Error> {
-        let scale = self.resume_scale[index];
         // The chain needs its phase mutably beside the rest of what was prepared.
         let mut phase = self.prepared.phases.remove(index);
-        let result = run_chain(self.prepared, &mut phase, kills, scale);
+        let result = run_chain(self.prepared, &mut phase, kills);
         let place = Place::new(iteration, &phase);
-        let wall = phase.wall;
         self.prepared.phases.insert(index, phase);
         let Chained { crashes, judgement, late } = result?;
 
@@ -143,15 +137,9 @@ impl<'a> Campaign<'a> {
             })?;
         }
         let done = Done { attempted: crashes.len() as u32 + u32::from(late.is_some()), landed };
-        let recovered = judgement.verdict == Verdict::Recovered;
-        if crashes.is_empty() && recovered {
+        if crashes.is_empty() && judgement.verdict == Verdict::Recovered {
             // Nothing was cut, so there is no crash state to judge.
             return Ok(done);
-        }
-        if recovered {
-            let ratio = (judgement.resume_s / wall.as_secs_f64().max(0.001)).clamp(MIN_RESUME_SCALE, 1.0);
-            let scale = &mut self.resume_scale[index];
-            *scale += (ratio - *scale) * RESUME_SCALE_STEP;
         }
         self.recorder.judged(self.prepared, &place, &crashes, judgement, stream)?;
         Ok(done)
@@ -173,17 +161,14 @@ struct Chained {
 }
 
 /// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves.
-fn run_chain(
-    prepared: &Prepared,
-    phase: &mut PreparedPhase,
-    kills: &[DrawnKill],
-    resume_scale: f64,
-) -> Result<Chained, Error> {
+fn run_chain(prepared: &Prepared, phase: &mut PreparedPhase, kills: &[DrawnKill]) -> Result<Chained, Error> {
     let window = phase.window.clone();
+    let ops = phase.ops.max(1) as f64;
     let mut chain = Chain::begin(prepared, phase)?;
-    for (ordinal, kill) in kills.iter().enumerate() {
-        let scale = if ordinal == 0 { 1.0 } else { resume_scale };
-        let aim = window.aim(kill.fraction, scale);
+    for kill in kills {
+        // A tool that doesn't write what is there already has this much left.
+        let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
+        let aim = window.aim(kill.fraction, (1.0 - done as f64 / ops).max(LEAST_LEFT));
         if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), kill.wipe)? {
             let (crashes, judgement) = chain.finish(Some(*attempt))?;
             return Ok(Chained { crashes, judgement, late: Some(aim) });

@@ -67,8 +67,6 @@ pub struct Judgement {
     pub explain: String,
     /// Writes of the run that went to the end.
     pub writes: usize,
-    /// Duration of the run that went to the end, in seconds.
-    pub resume_s: f64,
     /// Duration of resume and oracles.
     pub wall_ms: u64,
 }
@@ -76,14 +74,7 @@ pub struct Judgement {
 impl Judgement {
     /// For a state that could not be judged.
     pub fn not_measured(why: String) -> Self {
-        Self {
-            verdict: Verdict::NotMeasured,
-            oracle: String::new(),
-            explain: why,
-            writes: 0,
-            resume_s: 0.0,
-            wall_ms: 0,
-        }
+        Self { verdict: Verdict::NotMeasured, oracle: String::new(), explain: why, writes: 0, wall_ms: 0 }
     }
 }
 
@@ -171,7 +162,6 @@ impl<'a> Chain<'a> {
         let commands = if self.crashes.is_empty() { &commands[..1] } else { &commands };
         let mut finished = finished;
         let mut writes = 0;
-        let mut resume_s = 0.0;
         let mut failure = None;
         for (index, command) in commands.iter().enumerate() {
             let attempt = match finished.take() {
@@ -179,7 +169,6 @@ impl<'a> Chain<'a> {
                 None => self.prepared.subject.run(model, command, None, None, &mut |_| {})?,
             };
             writes += attempt.writes();
-            resume_s += attempt.run.wall.as_secs_f64();
             let accepted = model.resume_exit.get(index).unwrap_or(&model.run_exit);
             failure = how_it_failed(&attempt, accepted);
             if failure.is_some() {
@@ -197,7 +186,7 @@ impl<'a> Chain<'a> {
         answers.extend(self.phase.oracles.at_end(volume).into_iter().map(|answer| (false, answer)));
         let (verdict, oracle, explain) = judge(failure, &answers);
         let wall_ms = began.elapsed().as_millis() as u64;
-        Ok((self.crashes, Judgement { verdict, oracle, explain, writes, resume_s, wall_ms }))
+        Ok((self.crashes, Judgement { verdict, oracle, explain, writes, wall_ms }))
     }
 }
 

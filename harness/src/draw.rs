@@ -1,8 +1,10 @@
 //! Where random kills fall: the seed gives fractions, and the measured phase gives the times that they stand for.
 //!
-//! A phase's window is made of its steps, each with a weight. Time alone would spend nearly all kills on the tool's
-//! checks, which write nothing, so a step weighs by its share of the time, by its share of the ops, and a little for
-//! being there at all. A fraction of the window is a step and a fraction of its duration.
+//! A phase's window is made of stretches. Most tools check and prepare for long and then write for a short while, so
+//! a window that follows the clock alone would spend its kills where nothing was written yet. Each step is therefore
+//! two stretches: from its mark to its first op, which weighs by its time, and from there to its end, which weighs
+//! by its ops and a little for being there at all. A fraction of the window is a stretch and a fraction of its
+//! duration, counted from what begins it in the run that is killed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -45,18 +47,20 @@ pub fn redraw(seed: u64, iteration: u64, phase: usize, attempt: u32) -> DrawnKil
     DrawnKill { fraction: rng.random_range(0.0..1.0), wipe: rng.random_bool(0.5) }
 }
 
-/// One step of a measured run.
+/// A part of the window.
 #[derive(Clone, Debug, PartialEq)]
-struct Segment {
+struct Stretch {
     anchor: Anchor,
     duration: Duration,
     weight: f64,
+    /// Its ops, by which a resume that finds some of them done is shorter.
+    writes: bool,
 }
 
-/// The window of a phase: its steps with their durations and weights.
+/// The window of a phase.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    segments: Vec<Segment>,
+    stretches: Vec<Stretch>,
 }
 
 /// What was measured of one step.
@@ -64,50 +68,58 @@ pub struct Window {
 pub struct StepProfile {
     /// The step; none before the first mark.
     pub name: Option<String>,
-    /// Time from its mark to the next.
-    pub duration: Duration,
+    /// Time from its mark to its first op, or to the next mark where it has none.
+    pub before_ops: Duration,
+    /// Time from its first op to the next mark.
+    pub from_first_op: Duration,
     /// Ops that began in it.
     pub ops: u64,
-    /// Time by which it becomes longer where the kills slow it down.
+    /// Time by which the ops take longer where the kills slow them down.
     pub delay: Duration,
 }
 
-/// Shares of the whole window: by duration, by ops, and evenly over the steps that write.
-const BY_TIME: f64 = 0.15;
-const BY_OPS: f64 = 0.5;
-const EVENLY: f64 = 0.35;
+/// Shares of the whole window: stretches without ops by their time, stretches with ops by these and evenly.
+const BY_TIME: f64 = 0.12;
+const BY_OPS: f64 = 0.68;
+const EVENLY: f64 = 0.2;
 
 impl Window {
     /// A window over the steps of a run, of which there is at least one.
     pub fn new(steps: &[StepProfile]) -> Self {
-        let time: f64 = steps.iter().map(|step| step.duration.as_secs_f64()).sum();
+        let time: f64 = steps.iter().map(|step| step.before_ops.as_secs_f64()).sum();
         let ops: u64 = steps.iter().map(|step| step.ops).sum();
         let writing = steps.iter().filter(|step| step.ops > 0).count();
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        let segments = steps
-            .iter()
-            .map(|step| Segment {
+        let stretches = steps.iter().flat_map(|step| {
+            let quiet = Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::Step),
-                duration: step.duration + step.delay,
-                weight: BY_TIME * share(step.duration.as_secs_f64(), time)
-                    + BY_OPS * share(step.ops as f64, ops as f64)
-                    + if step.ops > 0 { EVENLY / writing as f64 } else { 0.0 },
-            })
-            .collect();
-        Self { segments }
+                duration: step.before_ops,
+                weight: BY_TIME * share(step.before_ops.as_secs_f64(), time),
+                writes: false,
+            };
+            let busy = (step.ops > 0).then(|| Stretch {
+                anchor: step.name.clone().map_or(Anchor::Start, Anchor::FirstOpIn),
+                duration: step.from_first_op + step.delay,
+                weight: BY_OPS * share(step.ops as f64, ops as f64) + EVENLY / writing as f64,
+                writes: true,
+            });
+            [Some(quiet), busy].into_iter().flatten()
+        });
+        Self { stretches: stretches.collect() }
     }
 
-    /// The time that a fraction of the window stands for. `scale` shortens every duration, for a resume that is
-    /// known to be quicker than the run that was measured.
-    pub fn aim(&self, fraction: f64, scale: f64) -> Aim {
-        let total: f64 = self.segments.iter().map(|segment| segment.weight).sum();
+    /// The time that a fraction of the window stands for. `left_to_write` is the share of the ops that the run is
+    /// expected to do still: a resume is quicker than the run that was measured.
+    pub fn aim(&self, fraction: f64, left_to_write: f64) -> Aim {
+        let total: f64 = self.stretches.iter().map(|stretch| stretch.weight).sum();
         let mut left = fraction * total;
-        for segment in &self.segments {
-            if left < segment.weight {
-                let delay = segment.duration.mul_f64(left / segment.weight * scale);
-                return Aim { anchor: segment.anchor.clone(), delay };
+        for stretch in &self.stretches {
+            if left < stretch.weight {
+                let scale = if stretch.writes { left_to_write } else { 1.0 };
+                let delay = stretch.duration.mul_f64(left / stretch.weight * scale);
+                return Aim { anchor: stretch.anchor.clone(), delay };
             }
-            left -= segment.weight;
+            left -= stretch.weight;
         }
         // Rounding carried it past the end, or nothing weighs anything.
         Aim { anchor: Anchor::Start, delay: Duration::ZERO }
@@ -133,9 +145,11 @@ pub fn profile(marks: &[Mark], ops: &[OpTime], wall: Duration) -> Vec<StepProfil
         .zip(ends)
         .map(|((name, start), end)| {
             let inside = ops.iter().filter(|op| start <= op.at && op.at < end);
+            let first = inside.clone().map(|op| op.at).next().unwrap_or(end);
             StepProfile {
                 name,
-                duration: end.saturating_sub(start),
+                before_ops: first.saturating_sub(start),
+                from_first_op: end.saturating_sub(first),
                 ops: inside.clone().count() as u64,
                 delay: inside.map(|op| op.delay).sum(),
             }
@@ -152,38 +166,54 @@ mod tests {
         Duration::from_millis(n)
     }
 
+    fn name(text: &str) -> String {
+        text.to_owned()
+    }
+
+    /// Checks for long, copies from 84 to 90, writes the table at 91.
     fn steps() -> Vec<StepProfile> {
-        let mark = |name: &str, at| Mark { name: name.to_owned(), at: ms(at) };
+        let mark = |step: &str, at| Mark { name: name(step), at: ms(at) };
         let op = |at| OpTime { at: ms(at), delay: Duration::ZERO };
-        profile(&[mark("check", 2), mark("copy", 80), mark("table", 90)], &[op(81), op(85), op(91)], ms(100))
+        profile(&[mark("check", 2), mark("copy", 80), mark("table", 90)], &[op(84), op(85), op(91)], ms(100))
+    }
+
+    fn aims(window: &Window) -> Vec<Aim> {
+        (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, 1.0)).collect()
     }
 
     #[test]
-    fn a_profile_has_a_step_from_each_mark_to_the_next_and_the_time_before_the_first() {
-        let seen: Vec<_> = steps().into_iter().map(|s| (s.name, s.duration, s.ops)).collect();
-        let name = |text: &str| Some(text.to_owned());
+    fn a_profile_divides_each_step_at_its_first_op() {
+        let seen: Vec<_> =
+            steps().into_iter().map(|s| (s.name, s.before_ops, s.from_first_op, s.ops)).collect();
         assert_eq!(
             seen,
             [
-                (None, ms(2), 0),
-                (name("check"), ms(78), 0),
-                (name("copy"), ms(10), 2),
-                (name("table"), ms(10), 1)
+                (None, ms(2), ms(0), 0),
+                (Some(name("check")), ms(78), ms(0), 0),
+                (Some(name("copy")), ms(4), ms(6), 2),
+                (Some(name("table")), ms(1), ms(9), 1)
             ]
         );
     }
 
     #[test]
-    fn most_kills_fall_into_steps_that_write_although_these_are_short() {
-        let window = Window::new(&steps());
-        let mut into_writing = 0;
-        for i in 0..1000 {
-            if matches!(window.aim(f64::from(i) / 1000.0, 1.0).anchor, Anchor::Step(step) if step != "check")
-            {
-                into_writing += 1;
-            }
-        }
-        assert!((850..900).contains(&into_writing), "{into_writing}");
+    fn most_kills_count_from_ops_although_these_take_little_of_the_time() {
+        let count =
+            |anchor: Anchor| aims(&Window::new(&steps())).iter().filter(|a| a.anchor == anchor).count();
+        let copy = count(Anchor::FirstOpIn(name("copy")));
+        let table = count(Anchor::FirstOpIn(name("table")));
+        assert!((870..=890).contains(&(copy + table)), "{copy} + {table}");
+        assert!(copy > table && table > 250, "{copy}, {table}");
+        assert!(count(Anchor::Step(name("check"))) > 80);
+    }
+
+    #[test]
+    fn a_window_without_ops_follows_the_time() {
+        let mark = |step: &str, at| Mark { name: name(step), at: ms(at) };
+        let window = Window::new(&profile(&[mark("a", 10), mark("b", 40)], &[], ms(100)));
+        let count = |anchor: Anchor| aims(&window).iter().filter(|aim| aim.anchor == anchor).count();
+        assert!((295..=305).contains(&count(Anchor::Step(name("a")))));
+        assert!((595..=605).contains(&count(Anchor::Step(name("b")))));
     }
 
     #[test]
@@ -196,26 +226,30 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_makes_a_step_longer_and_no_more_likely() {
+    fn a_delay_makes_a_stretch_longer_and_no_more_likely() {
         let mut slow = steps();
         slow[3].delay = ms(5000);
-        let (plain, slow) = (Window::new(&steps()), Window::new(&slow));
-        let hits = |window: &Window| {
-            let aims = (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, 1.0));
-            aims.filter(|aim| aim.anchor == Anchor::Step("table".to_owned())).collect::<Vec<_>>()
+        let hits = |steps: &[StepProfile]| {
+            let all = aims(&Window::new(steps));
+            all.into_iter().filter(|aim| aim.anchor == Anchor::FirstOpIn(name("table"))).collect::<Vec<_>>()
         };
-        assert_eq!(hits(&plain).len(), hits(&slow).len());
+        assert_eq!(hits(&steps()).len(), hits(&slow).len());
         assert!(hits(&slow).iter().any(|aim| aim.delay > ms(4900)));
     }
 
     proptest! {
         #[test]
-        fn an_aim_lies_within_its_step(fraction in 0.0..1.0f64, scale in 0.0..1.0f64) {
-            let aim = Window::new(&steps()).aim(fraction, scale);
+        fn an_aim_lies_within_its_stretch_and_within_what_is_left_of_it(
+            fraction in 0.0..1.0f64, left in 0.0..1.0f64)
+        {
+            let aim = Window::new(&steps()).aim(fraction, left);
             let step = steps().into_iter()
-                .find(|step| step.name.clone().map_or(Anchor::Start, Anchor::Step) == aim.anchor)
+                .find(|step| step.name.clone().unwrap_or(name("start")) == aim.anchor.name())
                 .unwrap();
-            prop_assert!(aim.delay <= step.duration);
+            match aim.anchor {
+                Anchor::FirstOpIn(_) => prop_assert!(aim.delay <= step.from_first_op.mul_f64(left)),
+                _ => prop_assert!(aim.delay <= step.before_ops),
+            }
         }
     }
 }

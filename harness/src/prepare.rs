@@ -90,8 +90,6 @@ pub struct PreparedPhase {
     pub window: Window,
     /// Ops of an uninterrupted run.
     pub ops: u64,
-    /// Duration of the quickest uninterrupted run.
-    pub wall: Duration,
 }
 
 /// Programs that a scenario names and that are not here, split into needed and optional ones.
@@ -228,7 +226,6 @@ struct Baseline {
     id: ContentId,
     mask: Mask,
     first: Attempt,
-    wall: Duration,
 }
 
 fn baseline(
@@ -241,7 +238,6 @@ fn baseline(
     let subject = &prepared.subject;
     let mut volumes: Vec<PathBuf> = Vec::new();
     let mut first: Option<Attempt> = None;
-    let mut wall = Duration::MAX;
     for run in 1..=BASELINE_RUNS {
         // Whatever depends on the clock's seconds shows as a difference.
         sleep_into_next_second();
@@ -264,7 +260,6 @@ fn baseline(
             flushes: attempt.flushes(),
             wall_ms: attempt.run.wall.as_millis() as u64,
         })?;
-        wall = wall.min(attempt.run.wall);
         let volume = prepared.work.path().join(format!("baseline-{}-{run}", phase.name));
         image::copy_sparse(&subject.volume, &volume).map_err(Error::io(&volume))?;
         volumes.push(volume);
@@ -293,7 +288,7 @@ fn baseline(
         content_id: id.to_string(),
         steps: first.run.marks.iter().map(|mark| mark.name.clone()).collect(),
     })?;
-    Ok(Baseline { volume, id, mask, first, wall })
+    Ok(Baseline { volume, id, mask, first })
 }
 
 fn prepare_phase(
@@ -333,7 +328,6 @@ fn prepare_phase(
         copies,
         window: Window::new(&steps),
         ops: baseline.first.ops.len() as u64,
-        wall: baseline.wall,
     })
 }
 

@@ -191,6 +191,7 @@ impl Subject {
             directory: self.volume.clone(),
             step_prefix: phase.step_prefix.clone(),
             time_limit,
+            op_log: config.log.clone(),
         })
     }
 

@@ -72,7 +72,9 @@ fn bad_input_is_one_line_with_the_place_and_exit_2_and_leaves_nothing() {
         assert!(stderr.starts_with("killpoint: error: "), "{command} {argument}: {stderr}");
         assert!(!bench.run_dir().exists(), "{command} {argument} made a run directory");
     }
-    for arguments in [&["--iterations", "0"][..], &["--kills", "4-1"], &["--for", "soon"], &["--colour", "no"]] {
+    for arguments in
+        [&["--iterations", "0"][..], &["--kills", "4-1"], &["--for", "soon"], &["--colour", "no"]]
+    {
         let output = bench.killpoint("run", &[&["mixed-layout"], arguments].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text_of(&output));
     }
@@ -92,7 +94,8 @@ fn a_run_directory_with_something_in_it_is_refused_and_left_alone() {
 fn a_missing_program_is_exit_5_with_the_package_that_has_it() {
     let bench = Bench::new();
     let shipped = scenarios::shipped().iter().find(|s| s.name == "renumber").unwrap().text;
-    let line = shipped.lines().find(|line| line.starts_with("requires")).expect("renumber requires something");
+    let line =
+        shipped.lines().find(|line| line.starts_with("requires")).expect("renumber requires something");
     let path = bench.path().join("needs-more.toml");
     fs::write(&path, shipped.replace(line, "requires = [\"mkfs.f2fs\"]")).unwrap();
     let output = bench.killpoint("run", &[path.to_str().unwrap()]).output().unwrap();
@@ -132,7 +135,8 @@ fn one_seed_draws_one_plan_and_another_seed_another() {
 fn start_soak(bench: &Bench, extra: &[&str]) -> Child {
     let work = bench.path().join("work");
     fs::create_dir_all(&work).unwrap();
-    let arguments = [&["renumber", "--for", "1h", "--seed", "1", "--work-dir", work.to_str().unwrap()], extra].concat();
+    let arguments =
+        [&["renumber", "--for", "1h", "--seed", "1", "--work-dir", work.to_str().unwrap()], extra].concat();
     let child =
         bench.killpoint("run", &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("a kill", || events_text(bench).contains("\"event\":\"kill\""));
@@ -178,7 +182,8 @@ struct Tmpfs(std::path::PathBuf);
 impl Tmpfs {
     fn mount(path: std::path::PathBuf, size: &str) -> Self {
         fs::create_dir_all(&path).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(&path).output().unwrap();
+        let done =
+            Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(&path).output().unwrap();
         assert!(done.status.success(), "mounting a tmpfs needs root: {}", text_of(&done));
         Self(path)
     }

@@ -5,7 +5,7 @@
 //! Needs `mke2fs`, `debugfs`, `e2fsck` (e2fsprogs) and `fsck.fat` (dosfstools); without them it fails by name.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -297,6 +297,7 @@ fn each_damage_is_found_and_named() {
     let mut table = String::new();
     for (what, inflict) in cases {
         let mut bench = Bench::new();
+        assert_eq!(bench.objections(), "", "before {what}");
         inflict(&bench);
         table.push_str(&format!("{what}\n{}", bench.objections()));
     }
@@ -358,6 +359,59 @@ fn the_same_content_is_judged_once() {
 }
 
 #[test]
+fn a_mask_over_everything_proves_nothing() {
+    let (origin, scenario) = fixture();
+    let volume = origin.path().join("volume");
+    let work = TempDir::new().expect("a temporary folder");
+    let mask = Mask::measure(&[&volume, &volume], &["0+0x1800000".to_owned()], 0.001).expect("a mask");
+    let mut set = OracleSet::new(scenario, &scenario.phase[0], &volume, &volume, mask, work.path(), &[])
+        .expect("oracles");
+    assert!(matches!(set.prove(), Err(Unproved::Silent { oracle, .. }) if oracle == "baseline"));
+}
+
+/// A checker that accepts everything, and one that prints for ever, take e2fsck's place in `PATH`. The test runs
+/// itself with it, since the environment of a running process is not to be changed.
+#[test]
+fn checkers_that_see_nothing_or_never_end_are_found_out() {
+    const CASE: &str = "ORACLES_TEST_CHECKER";
+    match std::env::var(CASE).as_deref() {
+        Ok("blind") => {
+            let result = Bench::new().set.prove();
+            let silent = matches!(&result, Err(Unproved::Silent { oracle, .. }) if oracle == "fsck");
+            assert!(silent, "{result:?}");
+        }
+        Ok("endless") => {
+            let mut bench = Bench::new();
+            let volume = bench.volume();
+            let answers = bench.set.at_end(&volume);
+            let fsck = answers.iter().find(|answer| answer.oracle == "fsck").expect("its answer");
+            assert!(matches!(&fsck.outcome, Outcome::Hung { what } if what.contains("e2fsck")), "{fsck:?}");
+        }
+        _ => {
+            for (case, script) in [("blind", "exit 0"), ("endless", "while :; do echo again; done")] {
+                let folder = TempDir::new().expect("a temporary folder");
+                let program = folder.path().join("e2fsck");
+                // The fixture is built with the real one, whatever its arguments; only a mere check is faked.
+                let real = scenarios::programs::find("e2fsck").expect("e2fsck (Debian package e2fsprogs)");
+                let text = format!(
+                    "#!/bin/sh\nif [ \"$1\" = -fn ]; then {script}; fi\nexec {} \"$@\"\n",
+                    real.display()
+                );
+                fs::write(&program, text).expect("write it");
+                fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it a program");
+                let path = std::env::var("PATH").unwrap_or_default();
+                let status = Command::new(std::env::current_exe().expect("this test"))
+                    .args(["--exact", "checkers_that_see_nothing_or_never_end_are_found_out"])
+                    .env(CASE, case)
+                    .env("PATH", format!("{}:{path}", folder.path().display()))
+                    .status();
+                assert!(status.expect("run it").success(), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
 fn copies_are_sampled_by_their_whole_content() {
     use killpoint::copies::Copies;
     use reports::event::CopyState;
@@ -379,6 +433,11 @@ fn copies_are_sampled_by_their_whole_content() {
     assert_eq!(config(), CopyState::Partial);
     disk.write_all_at(&content, place).expect("write it whole");
     assert_eq!(config(), CopyState::Complete);
+    // Chunks that the copy does not change, or that are zero, say nothing about it: here one of DATA's is to come.
+    let data = bench.start_of("DATA");
+    disk.write_all_at(&[0xAA; 16], data + 4096).expect("change a chunk");
+    let copies_of_data = Copies::new(&scenario.phase[0], "disk.img", &start, &baseline).expect("copies");
+    assert_eq!(copies_of_data.sample(&start).expect("a sample")["DATA"], CopyState::Empty);
     // Head and tail are not enough.
     disk.write_all_at(&[content[500_000] ^ 1], place + 500_000).expect("break the middle");
     assert_eq!(config(), CopyState::Partial);

@@ -30,6 +30,7 @@ fn script(dir: &Path, text: &str) -> Command {
         directory: dir.to_owned(),
         step_prefix: Some("step: ".to_owned()),
         time_limit: Duration::from_secs(20),
+        op_log: None,
     }
 }
 
@@ -119,6 +120,19 @@ fn a_kill_falls_after_its_step_and_before_the_next() {
     let marks: Vec<_> = run.marks.iter().map(|mark| mark.name.as_str()).collect();
     assert_eq!((run.end, marks), (End::Killed, vec!["one", "two"]));
     assert!(run.wall >= Duration::from_millis(150));
+}
+
+#[test]
+fn a_kill_can_count_from_the_first_op_after_a_mark() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let runner = runner(Containment::choose().unwrap());
+    let text = "echo early > ops; echo 'step: write'; sleep 0.3; echo op >> ops; sleep 30";
+    let mut command = script(dir.path(), text);
+    command.op_log = Some(dir.path().join("ops"));
+    let run = run(&runner, &command, Some(&at(Anchor::FirstOpIn("write".to_owned()), 0)));
+    assert_eq!(run.end, End::Killed);
+    assert_eq!(fs::read_to_string(dir.path().join("ops")).unwrap(), "early\nop\n");
 }
 
 #[test]

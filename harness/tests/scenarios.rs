@@ -32,7 +32,8 @@ fn trial(
 ) -> Trial {
     Trial::ignorable_test(name, move || {
         let resolved = scenarios::load(scenario, None)?;
-        let missing: Vec<_> = resolved.scenario.requires.iter().filter(|p| scenarios::programs::find(p).is_none()).collect();
+        let missing: Vec<_> =
+            resolved.scenario.requires.iter().filter(|p| scenarios::programs::find(p).is_none()).collect();
         if !missing.is_empty() {
             return Ok(Completion::ignored_with(format!("not installed: {missing:?}")));
         }

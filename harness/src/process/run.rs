@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ const TAIL_BYTES: usize = 8 << 10;
 /// A line longer than this is cut; it is no step mark.
 const LINE_LIMIT_BYTES: u64 = 4 << 10;
 
+/// An op is noticed within this time, while a kill counts from it.
+const OP_POLL: Duration = Duration::from_micros(50);
+
 /// A signal to killpoint is noticed within this time.
 const INTERRUPT_POLL: Duration = Duration::from_millis(50);
 
@@ -48,6 +52,8 @@ pub struct Command {
     pub step_prefix: Option<String>,
     /// Longest time it may take.
     pub time_limit: Duration,
+    /// A file that grows with each of the tool's ops: its op log.
+    pub op_log: Option<PathBuf>,
 }
 
 /// A point in time of a run.
@@ -66,6 +72,8 @@ pub enum Anchor {
     Start,
     /// The first mark of this step.
     Step(String),
+    /// The first op that is seen after the first mark of this step.
+    FirstOpIn(String),
 }
 
 impl Anchor {
@@ -73,7 +81,7 @@ impl Anchor {
     pub fn name(&self) -> &str {
         match self {
             Self::Start => "start",
-            Self::Step(step) => step,
+            Self::Step(step) | Self::FirstOpIn(step) => step,
         }
     }
 }
@@ -175,7 +183,15 @@ impl Runner {
         let stderr = child.stderr.take().map(|pipe| read_lines(pipe, None, sender.clone()));
         let waiter = thread::spawn(move || wait_without_reaping(pid, &sender));
 
-        let mut watch = Watch { command, aim, began, interrupted, marks: Vec::new(), on_mark, exited: None };
+        let mut watch = Watch {
+            command,
+            began,
+            interrupted,
+            marks: Vec::new(),
+            on_mark,
+            exited: None,
+            trigger: Trigger::new(aim, began),
+        };
         let cause = watch.until_over(&notices);
         let (mut marks, exited) = (watch.marks, watch.exited);
 
@@ -229,43 +245,79 @@ enum Cause {
     Interrupted,
 }
 
+/// What a kill at a time waits for.
+#[derive(Clone, Copy)]
+enum Trigger<'a> {
+    /// There is no kill.
+    Never,
+    /// The mark of its step.
+    Mark(&'a Aim),
+    /// The op log to become longer than this.
+    Op(&'a Aim, u64),
+    /// This time.
+    At(Instant),
+}
+
+impl<'a> Trigger<'a> {
+    fn new(aim: Option<&'a Aim>, began: Instant) -> Self {
+        match aim {
+            None => Self::Never,
+            Some(Aim { anchor: Anchor::Start, delay }) => Self::At(began + *delay),
+            Some(aim) => Self::Mark(aim),
+        }
+    }
+
+    fn on_mark(self, name: &str, at: Instant, ops_len: impl FnOnce() -> u64) -> Self {
+        match self {
+            Self::Mark(aim) if aim.anchor.name() == name => match aim.anchor {
+                Anchor::FirstOpIn(_) => Self::Op(aim, ops_len()),
+                _ => Self::At(at + aim.delay),
+            },
+            other => other,
+        }
+    }
+
+    fn on_poll(self, now: Instant, ops_len: impl FnOnce() -> u64) -> Self {
+        match self {
+            Self::Op(aim, before) if ops_len() > before => Self::At(now + aim.delay),
+            other => other,
+        }
+    }
+}
+
 struct Watch<'a> {
     command: &'a Command,
-    aim: Option<&'a Aim>,
     began: Instant,
     interrupted: &'a AtomicBool,
     marks: Vec<Mark>,
     on_mark: &'a mut dyn FnMut(&Mark),
     exited: Option<Instant>,
+    trigger: Trigger<'a>,
 }
 
 impl Watch<'_> {
     fn until_over(&mut self, notices: &Receiver<Notice>) -> Cause {
         let limit = self.began + self.command.time_limit;
-        let mut kill_at = match self.aim {
-            Some(Aim { anchor: Anchor::Start, delay }) => Some(self.began + *delay),
-            _ => None,
-        };
+        let op_log = self.command.op_log.as_deref();
+        let ops_len = || op_log.and_then(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.len());
         loop {
             let now = Instant::now();
-            if kill_at.is_some_and(|at| at <= now) {
-                return Cause::Killed;
-            }
+            self.trigger = self.trigger.on_poll(now, ops_len);
+            let next = match self.trigger {
+                Trigger::At(at) if at <= now => return Cause::Killed,
+                Trigger::At(at) => at,
+                Trigger::Op(..) => now + OP_POLL,
+                Trigger::Never | Trigger::Mark(_) => limit,
+            };
             if limit <= now {
                 return Cause::Limit;
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 return Cause::Interrupted;
             }
-            let next = kill_at.unwrap_or(limit).min(limit).min(now + INTERRUPT_POLL);
-            match notices.recv_timeout(next - now) {
+            match notices.recv_timeout(next.min(limit).min(now + INTERRUPT_POLL) - now) {
                 Ok(Notice::Mark(name, at)) => {
-                    if let Some(Aim { anchor: Anchor::Step(step), delay }) = self.aim
-                        && *step == name
-                        && kill_at.is_none()
-                    {
-                        kill_at = Some(at + *delay);
-                    }
+                    self.trigger = self.trigger.on_mark(&name, at, ops_len);
                     let mark = Mark { name, at: at.duration_since(self.began) };
                     (self.on_mark)(&mark);
                     self.marks.push(mark);

@@ -29,7 +29,12 @@ impl Bench {
     /// The command, with the run directory given.
     pub fn killpoint(&self, command: &str, arguments: &[&str]) -> Command {
         let mut killpoint = Command::new(env!("CARGO_BIN_EXE_killpoint"));
-        killpoint.arg(command).args(arguments).arg("--run-dir").arg(self.run_dir()).current_dir(self.dir.path());
+        killpoint
+            .arg(command)
+            .args(arguments)
+            .arg("--run-dir")
+            .arg(self.run_dir())
+            .current_dir(self.dir.path());
         killpoint
     }
 

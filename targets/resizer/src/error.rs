@@ -44,6 +44,18 @@ pub enum Error {
         available_bytes: u64,
     },
 
+    /// Beyond the size that a file system shall shrink to, too little is free for the shrink's redo journal. Nothing
+    /// was written.
+    #[error(
+        "not enough space for the redo journal of the shrink: needs {needed_bytes} bytes of free blocks beyond the new size, one of them on a grid of 64 KiB; {available_bytes} are free there"
+    )]
+    NoJournalSpace {
+        /// How much was needed.
+        needed_bytes: u64,
+        /// How much is free there, in all.
+        available_bytes: u64,
+    },
+
     /// Every entry of the table is in use. Nothing was written.
     #[error("not enough space in the partition table: all of its {capacity} entries are used")]
     NoFreeEntry {
@@ -127,6 +139,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::NoSpace { .. }
+            | Error::NoJournalSpace { .. }
             | Error::NoFreeEntry { .. }
             | Error::CopyDiffers { .. }
             | Error::Io { .. } => 1,

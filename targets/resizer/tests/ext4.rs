@@ -155,10 +155,10 @@ fn a_tail_without_free_blocks_is_refused_before_the_first_write() {
     let disk = MemDisk::new(bytes);
     let new_len = 44 * MIB;
     let planned = ext4::check_shrink(&disk, AT, new_len);
-    assert!(matches!(planned, Err(Error::NoSpace { .. })), "{planned:?}");
+    assert!(matches!(planned, Err(Error::NoJournalSpace { .. })), "{planned:?}");
     let scratch = TempDir::new().unwrap();
     let failed = ext4::shrink(&disk, AT, &GUID, new_len, &tools(&scratch));
-    assert!(matches!(failed, Err(Error::NoSpace { .. })), "{failed:?}");
+    assert!(matches!(failed, Err(Error::NoJournalSpace { .. })), "{failed:?}");
     assert!(disk.ops.borrow().is_empty());
 }
 

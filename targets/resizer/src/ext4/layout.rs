@@ -1,4 +1,4 @@
-//! The superblock and the group descriptors of ext2, ext3 and ext4, as far as block usage needs them.
+//! The superblock and the group descriptors of ext2, ext3 and ext4, as far as block usage and inodes need them.
 //!
 //! Field offsets are those of the kernel's documentation of the ext4 disk layout. Everything that is read is
 //! checked against the device, so that a hostile image gives an error.
@@ -20,15 +20,20 @@ const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
 const INCOMPAT_META_BG: u32 = 0x10;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_MMP: u32 = 0x100;
-/// The features that change nothing in where blocks lie (filetype, extents, flex_bg, ea_inode, dirdata, csum_seed,
-/// largedir, inline_data, encrypt, casefold), and those that are handled here (recover, 64bit, mmp).
+const INCOMPAT_CSUM_SEED: u32 = 0x2000;
+/// The features that change nothing in where blocks lie (filetype, extents, flex_bg, ea_inode, dirdata, largedir,
+/// inline_data, encrypt, casefold), and those that are handled here (recover, 64bit, mmp, csum_seed).
 const INCOMPAT_KNOWN: u32 = 0x3_F7C6;
 const RO_COMPAT_SPARSE_SUPER: u32 = 0x1;
 const RO_COMPAT_GDT_CSUM: u32 = 0x10;
 const RO_COMPAT_BIGALLOC: u32 = 0x200;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 
+const GROUP_INODE_UNINIT: u16 = 0x1;
 const GROUP_BLOCK_UNINIT: u16 = 0x2;
+
+/// The first inode number for files where the superblock doesn't say.
+const FIRST_INODE_REVISION_0: u32 = 11;
 
 /// Something that a file system is read from: a partition or a staged copy.
 pub(super) trait Source {
@@ -90,6 +95,8 @@ pub(super) struct Group {
     pub free_blocks: u64,
     /// The bitmap on the disk was never written; what is used follows from the layout.
     pub uninit: bool,
+    /// None of its inodes is in use, whatever its bitmap on the disk says.
+    pub inodes_uninit: bool,
 }
 
 /// A file system's geometry.
@@ -100,6 +107,12 @@ pub(super) struct Layout {
     pub first_block: u64,
     pub blocks_per_group: u64,
     pub inode_table_blocks: u64,
+    pub inodes_per_group: u64,
+    pub inode_bytes: u64,
+    /// The number of the first inode that isn't reserved.
+    pub first_inode: u64,
+    /// What the checksum of every inode starts from; `None` where inodes have none.
+    pub checksum_seed: Option<u32>,
     pub descriptor_blocks: u64,
     pub reserved_descriptor_blocks: u64,
     pub groups: Vec<Group>,
@@ -195,6 +208,16 @@ impl Layout {
             first_block,
             blocks_per_group,
             inode_table_blocks: (inodes_per_group * inode_bytes).div_ceil(block_bytes),
+            inodes_per_group,
+            inode_bytes,
+            first_inode: u64::from(if dynamic { le32(sb, 84) } else { FIRST_INODE_REVISION_0 }),
+            checksum_seed: (ro_compat & RO_COMPAT_METADATA_CSUM != 0).then(|| {
+                if incompat & INCOMPAT_CSUM_SEED != 0 {
+                    le32(sb, 0x270)
+                } else {
+                    crc32c(u32::MAX, &sb[104..120])
+                }
+            }),
             descriptor_blocks: (group_count * descriptor_bytes).div_ceil(block_bytes),
             reserved_descriptor_blocks: u64::from(le16(sb, 206)),
             groups: Vec::new(),
@@ -232,6 +255,7 @@ impl Layout {
                 inode_table: u64::from(le32(bytes, 8)) | high(0x28),
                 free_blocks: u64::from(le16(bytes, 12)) | free_high,
                 uninit: checksummed && le16(bytes, 18) & GROUP_BLOCK_UNINIT != 0,
+                inodes_uninit: checksummed && le16(bytes, 18) & GROUP_INODE_UNINIT != 0,
             };
             let inside = |first: u64, count: u64| {
                 first >= self.first_block && first.checked_add(count).is_some_and(|end| end <= self.blocks)
@@ -250,6 +274,23 @@ impl Layout {
     /// Its length; a partition may be longer.
     pub fn size_bytes(&self) -> u64 {
         self.blocks * self.block_bytes
+    }
+
+    /// How many inodes it has; their numbers begin with one.
+    pub fn inodes(&self) -> u64 {
+        self.groups.len() as u64 * self.inodes_per_group
+    }
+
+    /// The group of an inode and its index there.
+    pub fn inode_place(&self, number: u64) -> (usize, u64) {
+        let index = number - 1;
+        ((index / self.inodes_per_group) as usize, index % self.inodes_per_group)
+    }
+
+    /// Where an inode lies.
+    pub fn inode_offset(&self, number: u64) -> u64 {
+        let (group, index) = self.inode_place(number);
+        self.groups[group].inode_table * self.block_bytes + index * self.inode_bytes
     }
 
     /// How many blocks its groups count as free.
@@ -298,11 +339,21 @@ fn descriptor_bytes(sb: &[u8; SUPERBLOCK_BYTES], wide: bool) -> u64 {
     if wide { u64::from(le16(sb, 254)) } else { 32 }
 }
 
-fn le16(bytes: &[u8], at: usize) -> u16 {
+/// Continues the CRC-32C `state`, which ext4 neither begins nor ends with an inversion.
+pub(super) fn crc32c(state: u32, bytes: &[u8]) -> u32 {
+    const RAW: crc::Algorithm<u32> = crc::Algorithm { xorout: 0, ..crc::CRC_32_ISCSI };
+    static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&RAW);
+    // The crate reflects the value that it is given to begin with.
+    let mut digest = CRC.digest_with_initial(state.reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
+}
+
+pub(super) fn le16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn le32(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 

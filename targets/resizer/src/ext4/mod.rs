@@ -9,6 +9,7 @@ mod redo;
 mod relocate;
 mod shrink;
 mod staging;
+mod times;
 mod usage;
 
 use crate::disk::{Disk, Extent};

@@ -52,8 +52,7 @@ impl Journal {
         let tail = new_len_bytes.div_ceil(block_bytes)..at.len_bytes / block_bytes;
         let free: u64 = old.runs(false, tail.start, tail.end).map(|run| run.count).sum();
         let changed: u64 = changes.iter().map(|run| run.count).sum();
-        let no_room = |needed: u64| Error::NoSpace {
-            what: "the redo journal of the shrink (in free blocks beyond the new size)".to_owned(),
+        let no_room = |needed: u64| Error::NoJournalSpace {
             needed_bytes: needed * block_bytes,
             available_bytes: free * block_bytes,
         };
@@ -332,7 +331,7 @@ mod tests {
         let plan = |usage: &Usage, changes: &[Run]| {
             Journal::plan(AT, &GUID, BLOCK_BYTES, KEPT_BYTES, usage, changes)
         };
-        assert!(matches!(plan(&full, &change), Err(Error::NoSpace { .. })));
+        assert!(matches!(plan(&full, &change), Err(Error::NoJournalSpace { .. })));
         // 512 free blocks: the marker, 488 of content, 21 of index at most; one block more doesn't fit.
         let runs = |count| (0..count).map(|first| Run { first, count: 1 }).collect::<Vec<_>>();
         let fits = (1..512).take_while(|count| plan(&every_other_used(), &runs(*count)).is_ok()).count();

@@ -5,7 +5,7 @@
 //! free in the old file system and beyond the new size: until its marker is durable the old file system counts and
 //! the shrink is done again from the start, from then on the journal is applied, as often as it takes.
 
-use super::layout::{Layout, Partition, Source};
+use super::layout::{Layout, Partition, Source, Staged};
 use super::redo::{self, Journal};
 use super::staging::{self, Resized};
 use super::usage::{Run, Usage};
@@ -153,14 +153,15 @@ fn copy_straight_back(
     let mut stage = Stage::create(tools, at.len_bytes)?;
     stage.copy_all(disk, at)?;
     let blocks = layout.blocks.min(new_len_bytes / layout.block_bytes);
-    staging::run_resize(&mut stage, at, layout, blocks, tools, &[0, 1, 2, 4])?;
+    let mut staged = Staged { stage, of: at };
+    staging::run_resize(&mut staged, partition, layout, blocks, tools, &[0, 1, 2, 4])?;
     let mut patch = Patch::new(disk);
     let mut buf = vec![0; WRITE_MAX_BYTES];
     let mut done = 0;
     let end = blocks * layout.block_bytes;
     while done < end {
         let len = (end - done).min(buf.len() as u64) as usize;
-        stage.read_at(done, &mut buf[..len])?;
+        staged.read_at(done, &mut buf[..len])?;
         patch.put(at.offset_bytes + done, &buf[..len])?;
         done += len as u64;
     }

@@ -63,6 +63,11 @@ impl Stage {
         self.file.as_file().read_exact_at(buf, offset_bytes).map_err(Error::io("read", self.path()))
     }
 
+    /// Writes `data` at `offset_bytes`.
+    pub fn write_at(&mut self, offset_bytes: u64, data: &[u8]) -> Result<()> {
+        self.file.as_file().write_all_at(data, offset_bytes).map_err(Error::io("write", self.file.path()))
+    }
+
     /// Copies all of a partition that is not zero.
     pub fn copy_all(&mut self, disk: &dyn Disk, at: Extent) -> Result<()> {
         self.copy(disk, at.offset_bytes, 0, at.len_bytes)
