@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use reports::{Event, PlannedKill, Stream, Verdict};
 
-use crate::chain::{Chain, CrashState, Cut, Judgement, Step};
+use crate::chain::{Chain, Cut, Finished, Step};
 use crate::draw::{self, DrawnKill};
 use crate::error::Error;
-use crate::prepare::{Prepared, PreparedPhase, full_check};
+use crate::live::Live;
+use crate::prepare::{Ground, Prepared, PreparedPhase, full_check};
 use crate::process::Aim;
 use crate::record::{Origin, Place, Recorder};
 use crate::workdir;
@@ -46,12 +47,13 @@ pub struct Campaign<'a> {
     limits: Limits,
     run_dir: &'a Path,
     recorder: Recorder,
+    live: Live,
 }
 
 impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
     pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &'a Path) -> Self {
-        Self { prepared, limits, run_dir, recorder: Recorder::new(origin) }
+        Self { prepared, limits, run_dir, recorder: Recorder::new(origin), live: Live::default() }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -73,7 +75,7 @@ impl<'a> Campaign<'a> {
     }
 
     fn check_room(&self) -> Result<(), Error> {
-        full_check(&self.prepared.work)?;
+        full_check(&self.prepared.ground.work)?;
         let free_bytes = workdir::free_bytes(self.run_dir).map_err(Error::io(self.run_dir))?;
         if free_bytes < RUN_DIR_FULL_BELOW_BYTES {
             return Err(Error::RunDirFull { path: self.run_dir.to_owned(), free_bytes });
@@ -119,12 +121,16 @@ impl<'a> Campaign<'a> {
         attempt: &mut u32,
         stream: &mut Stream,
     ) -> Result<Done, Error> {
-        // The chain needs its phase mutably beside the rest of what was prepared.
-        let mut phase = self.prepared.phases.remove(index);
-        let result = run_chain(self.prepared, &mut phase, kills);
-        let place = Place::new(iteration, &phase);
-        self.prepared.phases.insert(index, phase);
-        let Chained { crashes, judgement, late } = result?;
+        let Prepared { phases, ground } = &mut *self.prepared;
+        self.live.restore(ground, phases, index)?;
+        let phase = &mut phases[index];
+        let place = Place::new(iteration, phase);
+        let seam_sees_all = phase.fingerprint.is_some();
+        let (finished, late) = run_chain(ground, phase, kills)?;
+        let Finished { crashes, judgement, written } = finished;
+        if seam_sees_all && judgement.verdict == Verdict::Recovered {
+            self.live.confirmed(index, written);
+        }
 
         let landed = self.recorder.kills(&place, &crashes, judgement.writes, attempt, stream)?;
         if let Some(aim) = &late {
@@ -141,7 +147,7 @@ impl<'a> Campaign<'a> {
             // Nothing was cut, so there is no crash state to judge.
             return Ok(done);
         }
-        self.recorder.judged(self.prepared, &place, &crashes, judgement, stream)?;
+        self.recorder.judged(&self.prepared.ground, &place, &crashes, judgement, stream)?;
         Ok(done)
     }
 }
@@ -152,28 +158,23 @@ struct Done {
     landed: u32,
 }
 
-/// What a chain of random kills came to.
-struct Chained {
-    crashes: Vec<CrashState>,
-    judgement: Judgement,
-    /// The aim that came too late.
-    late: Option<Aim>,
-}
-
-/// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves.
-fn run_chain(prepared: &Prepared, phase: &mut PreparedPhase, kills: &[DrawnKill]) -> Result<Chained, Error> {
+/// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves. The second
+/// value is the aim that came too late.
+fn run_chain(
+    ground: &Ground,
+    phase: &mut PreparedPhase,
+    kills: &[DrawnKill],
+) -> Result<(Finished, Option<Aim>), Error> {
     let window = phase.window.clone();
     let ops = phase.ops.max(1) as f64;
-    let mut chain = Chain::begin(prepared, phase)?;
+    let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
         // A tool that doesn't write what is there already has this much left.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
         let aim = window.aim(kill.fraction, (1.0 - done as f64 / ops).max(LEAST_LEFT));
         if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), kill.wipe)? {
-            let (crashes, judgement) = chain.finish(Some(*attempt))?;
-            return Ok(Chained { crashes, judgement, late: Some(aim) });
+            return Ok((chain.finish(Some(*attempt))?, Some(aim)));
         }
     }
-    let (crashes, judgement) = chain.finish(None)?;
-    Ok(Chained { crashes, judgement, late: None })
+    Ok((chain.finish(None)?, None))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
@@ -10,10 +11,11 @@ use fault_backend::{ContentId, Fault};
 use reports::{CopyState, GptSample, Verdict};
 
 use crate::error::Error;
+use crate::fingerprint::Fingerprint;
 use crate::gpt::Gpt;
 use crate::image;
 use crate::oracle::{Answer, Outcome};
-use crate::prepare::{Prepared, PreparedPhase, full_check};
+use crate::prepare::{Ground, PreparedPhase, full_check};
 use crate::process::{Aim, End};
 use crate::subject::Attempt;
 use crate::token::TokenKill;
@@ -78,6 +80,17 @@ impl Judgement {
     }
 }
 
+/// A chain that came to its end.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its crash states.
+    pub crashes: Vec<CrashState>,
+    /// What it came to.
+    pub judgement: Judgement,
+    /// Ranges that its runs wrote.
+    pub written: Vec<Range<u64>>,
+}
+
 /// How one cut went.
 #[derive(Debug)]
 pub enum Step {
@@ -90,19 +103,23 @@ pub enum Step {
 /// A chain in the making.
 #[derive(Debug)]
 pub struct Chain<'a> {
-    prepared: &'a Prepared,
+    ground: &'a Ground,
     phase: &'a mut PreparedPhase,
+    /// Chunk hashes of the volume, where the seam sees all that is written.
+    fingerprint: Option<Fingerprint>,
+    /// Ranges that its runs wrote.
+    written: Vec<Range<u64>>,
     /// Crash states so far.
     pub crashes: Vec<CrashState>,
 }
 
 impl<'a> Chain<'a> {
-    /// Puts the volume to the phase's start, with an empty scratch directory.
-    pub fn begin(prepared: &'a Prepared, phase: &'a mut PreparedPhase) -> Result<Self, Error> {
-        let subject = &prepared.subject;
-        image::restore(&phase.start, &subject.volume).map_err(Error::io(&subject.volume))?;
-        workdir::wipe(&subject.scratch).map_err(Error::io(&subject.scratch))?;
-        Ok(Self { prepared, phase, crashes: Vec::new() })
+    /// Begins with an empty scratch directory. The live volume is at the phase's start.
+    pub fn begin(ground: &'a Ground, phase: &'a mut PreparedPhase) -> Result<Self, Error> {
+        let scratch = &ground.subject.scratch;
+        workdir::wipe(scratch).map_err(Error::io(scratch))?;
+        let fingerprint = phase.fingerprint.clone();
+        Ok(Self { ground, phase, fingerprint, written: Vec::new(), crashes: Vec::new() })
     }
 
     /// The command that comes next: the phase's own, or the first that resumes it.
@@ -117,8 +134,9 @@ impl<'a> Chain<'a> {
             Cut::Time(aim) => (None, Some(aim)),
             Cut::Op(fault) => (Some(*fault), None),
         };
-        let subject = &self.prepared.subject;
+        let subject = &self.ground.subject;
         let attempt = subject.run(&self.phase.phase, self.command(), fault, aim, &mut |_| {})?;
+        self.written.extend(attempt.written());
         if attempt.run.end != End::Killed {
             return Ok(Step::Finished(Box::new(attempt)));
         }
@@ -131,10 +149,19 @@ impl<'a> Chain<'a> {
     }
 
     fn sample(&mut self, attempt: &Attempt, wipe: bool) -> Result<CrashState, Error> {
-        let volume = &self.prepared.subject.volume;
-        let path = volume.join(&self.prepared.resolved.scenario.fixture.disk.file);
+        let volume = &self.ground.subject.volume;
+        let path = volume.join(&self.ground.resolved.scenario.fixture.disk.file);
         let file = File::open(&path).map_err(Error::io(&path))?;
         let fault = attempt.as_fault(|at, buf| file.read_exact_at(buf, at)).map_err(Error::io(&path))?;
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.update(volume, attempt.written()).map_err(Error::io(volume))?;
+        }
+        let content_id = match &self.fingerprint {
+            Some(fingerprint) => fingerprint.id(),
+            None => image::content_id(volume).map_err(Error::io(volume))?,
+        };
+        let copies =
+            self.phase.copies.sample(volume, self.fingerprint.as_ref()).map_err(Error::io(volume))?;
         let marks = &attempt.run.marks;
         Ok(CrashState {
             kill: TokenKill { fault, wipe },
@@ -145,15 +172,15 @@ impl<'a> Chain<'a> {
             writes: attempt.writes(),
             before_last_op: self.phase.ops == 0
                 || self.crashes.is_empty() && attempt.completed() < self.phase.ops,
-            content_id: image::content_id(volume).map_err(Error::io(volume))?,
+            content_id,
             gpt: Some(Gpt::read(&file).map_err(Error::io(&path))?.sample()),
-            copies: self.phase.copies.sample(volume).map_err(Error::io(&path))?,
+            copies,
             answers: self.phase.oracles.at_crash(volume),
         })
     }
 
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.
-    pub fn finish(self, finished: Option<Attempt>) -> Result<(Vec<CrashState>, Judgement), Error> {
+    pub fn finish(self, finished: Option<Attempt>) -> Result<Finished, Error> {
         let began = Instant::now();
         let model = &self.phase.phase;
         let first = self.command().to_owned();
@@ -161,22 +188,24 @@ impl<'a> Chain<'a> {
             std::iter::once(first.as_slice()).chain(model.resume.iter().skip(1).map(Vec::as_slice)).collect();
         let commands = if self.crashes.is_empty() { &commands[..1] } else { &commands };
         let mut finished = finished;
+        let mut written = self.written;
         let mut writes = 0;
         let mut failure = None;
         for (index, command) in commands.iter().enumerate() {
             let attempt = match finished.take() {
                 Some(attempt) => attempt,
-                None => self.prepared.subject.run(model, command, None, None, &mut |_| {})?,
+                None => self.ground.subject.run(model, command, None, None, &mut |_| {})?,
             };
             writes += attempt.writes();
+            written.extend(attempt.written());
             let accepted = model.resume_exit.get(index).unwrap_or(&model.run_exit);
             failure = how_it_failed(&attempt, accepted);
             if failure.is_some() {
-                full_check(&self.prepared.work)?;
+                full_check(&self.ground.work)?;
                 break;
             }
         }
-        let volume = &self.prepared.subject.volume;
+        let volume = &self.ground.subject.volume;
         let mut answers: Vec<(bool, Answer)> = self
             .crashes
             .iter()
@@ -186,7 +215,8 @@ impl<'a> Chain<'a> {
         answers.extend(self.phase.oracles.at_end(volume).into_iter().map(|answer| (false, answer)));
         let (verdict, oracle, explain) = judge(failure, &answers);
         let wall_ms = began.elapsed().as_millis() as u64;
-        Ok((self.crashes, Judgement { verdict, oracle, explain, writes, wall_ms }))
+        let judgement = Judgement { verdict, oracle, explain, writes, wall_ms };
+        Ok(Finished { crashes: self.crashes, judgement, written })
     }
 }
 

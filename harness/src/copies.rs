@@ -1,7 +1,7 @@
 //! How far the copies of a phase had come at a crash, judged by their whole content.
 //!
 //! A copy's destination is where the uninterrupted run leaves the partition. Its chunks are hashed once for the
-//! phase's start and once for its baseline, so that a sample reads each byte of the destination once.
+//! phase's start and once for its baseline; a sample takes the hashes of a fingerprint, or reads the destination.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,9 +9,11 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use fault_backend::content_id::CHUNK_BYTES;
 use reports::event::CopyState;
 use scenarios::model::Phase;
 
+use crate::fingerprint::Fingerprint;
 use crate::gpt::Gpt;
 use crate::image;
 
@@ -86,19 +88,24 @@ impl Copies {
         Ok(Self { file: file.into(), destinations })
     }
 
-    /// The state of each copy in a volume.
-    pub fn sample(&self, volume: &Path) -> io::Result<BTreeMap<String, CopyState>> {
-        if self.destinations.is_empty() {
-            return Ok(BTreeMap::new());
+    /// The state of each copy in a volume, of which `known` may hold the chunk hashes.
+    pub fn sample(
+        &self,
+        volume: &Path,
+        known: Option<&Fingerprint>,
+    ) -> io::Result<BTreeMap<String, CopyState>> {
+        let mut states = BTreeMap::new();
+        for destination in &self.destinations {
+            let state = match known.and_then(|known| known.chunks(&destination.extent)) {
+                Some(now) => destination.state(now),
+                None => {
+                    let file = File::open(volume.join(&self.file))?;
+                    destination.state(&hashes(&file, &destination.extent)?)
+                }
+            };
+            states.insert(destination.label.clone(), state);
         }
-        let file = File::open(volume.join(&self.file))?;
-        self.destinations
-            .iter()
-            .map(|destination| {
-                let now = hashes(&file, &destination.extent)?;
-                Ok((destination.label.clone(), destination.state(&now)))
-            })
-            .collect()
+        Ok(states)
     }
 }
 
@@ -123,10 +130,15 @@ impl Destination {
     }
 }
 
-/// Chunk hashes of an extent; what lies beyond a file's end counts as zeros.
+/// Chunk hashes of an extent; what lies beyond a file's end counts as zeros. The chunks of an extent that begins with
+/// one are numbered from the file's start, as a fingerprint does it.
 fn hashes(file: &File, extent: &Range<u64>) -> io::Result<Vec<u128>> {
     let end = extent.end.min(image::len_bytes(file)?).max(extent.start);
-    let mut parts = image::chunk_parts(file, extent.start..end)?;
+    let first = match extent.start % CHUNK_BYTES as u64 {
+        0 => extent.start / CHUNK_BYTES as u64,
+        _ => 0,
+    };
+    let mut parts = image::chunk_parts_from(file, extent.start..end, first)?;
     parts.resize(image::chunk_count(extent.end - extent.start), 0);
     Ok(parts)
 }

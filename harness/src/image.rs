@@ -26,29 +26,43 @@ pub fn content_id(path: &Path) -> io::Result<ContentId> {
         let len = len_bytes(&file)?;
         return content_of(&file, 0..len);
     }
-    let mut listing = String::new();
+    let mut ids = Vec::new();
     for name in files(path)? {
         let id = content_id(&path.join(&name))?;
-        listing.push_str(&format!("{id} {}\n", name.display()));
+        ids.push((name, id));
     }
+    Ok(volume_id(ids.iter().map(|(name, id)| (name.as_path(), *id))))
+}
+
+/// Content id of a volume, from its files in the order of their names.
+pub fn volume_id<'a>(files: impl IntoIterator<Item = (&'a Path, ContentId)>) -> ContentId {
+    let lines = files.into_iter().map(|(name, id)| format!("{id} {}\n", name.display()));
+    let listing: String = lines.collect();
     let mut hasher = ContentHasher::new(listing.len() as u64);
     for (chunk, index) in listing.as_bytes().chunks(CHUNK_BYTES).zip(0..) {
         hasher.chunk(index, chunk);
     }
-    Ok(hasher.finish())
+    hasher.finish()
 }
 
 /// Content id of a part of a file, as if it were a file of its own.
 pub fn content_of(file: &File, range: Range<u64>) -> io::Result<ContentId> {
     let mut hasher = ContentHasher::new(range.end.saturating_sub(range.start));
-    for_each_chunk(file, range, |_, part| hasher.add(part))?;
+    for_each_chunk(file, range, |index, chunk| hasher.chunk(index, chunk))?;
     Ok(hasher.finish())
 }
 
 /// What each chunk of a part of a file adds to its content id; 0 for chunks of zeros.
 pub fn chunk_parts(file: &File, range: Range<u64>) -> io::Result<Vec<u128>> {
+    chunk_parts_from(file, range, 0)
+}
+
+/// As [`chunk_parts`], with the chunks numbered from `first`, as they are in a whole that the part belongs to.
+pub fn chunk_parts_from(file: &File, range: Range<u64>, first: u64) -> io::Result<Vec<u128>> {
     let mut parts = vec![0; chunk_count(range.end.saturating_sub(range.start))];
-    for_each_chunk(file, range, |index, part| parts[index as usize] = part)?;
+    for_each_chunk(file, range, |index, chunk| {
+        parts[index as usize] = ContentId::of_chunk(first + index, chunk)
+    })?;
     Ok(parts)
 }
 
@@ -58,7 +72,7 @@ pub fn chunk_count(len_bytes: u64) -> usize {
 }
 
 /// Calls back for each chunk that holds data; chunks are counted from the range's start.
-fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, u128)) -> io::Result<()> {
+fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, &[u8])) -> io::Result<()> {
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut data = DataSeeker::new(file, range.end);
     let mut at = range.start;
@@ -71,7 +85,7 @@ fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, u12
         data.fill(at, block)?;
         let first = (at - range.start) / CHUNK_BYTES as u64;
         for (chunk, index) in block.chunks(CHUNK_BYTES).zip(first..) {
-            visit(index, ContentId::of_chunk(index, chunk));
+            visit(index, chunk);
         }
         at += len as u64;
     }
@@ -273,12 +287,34 @@ fn restore_file(src: &Path, dst: &Path) -> io::Result<()> {
     if len_bytes(&to)? != len {
         to.set_len(len)?;
     }
+    restore_range(&from, &to, 0..len)
+}
+
+/// As [`restore`], for volumes of one file each of which it is known that they differ in these ranges at most.
+pub fn restore_ranges(src: &Path, dst: &Path, ranges: Vec<Range<u64>>) -> io::Result<()> {
+    for name in files(src)? {
+        let to = OpenOptions::new().read(true).write(true).open(dst.join(&name))?;
+        let from = File::open(src.join(&name))?;
+        let len = len_bytes(&from)?;
+        if len_bytes(&to)? != len {
+            return restore(src, dst);
+        }
+        for range in &ranges {
+            // Whole pages, since a hole is one.
+            let start = range.start / PAGE_BYTES as u64 * PAGE_BYTES as u64;
+            restore_range(&from, &to, start..range.end.next_multiple_of(PAGE_BYTES as u64).min(len))?;
+        }
+    }
+    Ok(())
+}
+
+fn restore_range(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
     let (mut wanted, mut present) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-    let mut data = DataSeeker::new(&from, len);
-    let mut at = 0;
-    while at < len {
-        let next = data.next_from(at)?.unwrap_or(len);
-        punch(&to, at..next)?;
+    let mut data = DataSeeker::new(from, range.end);
+    let mut at = range.start;
+    while at < range.end {
+        let next = data.next_from(at)?.unwrap_or(range.end);
+        punch(to, at..next)?;
         let block = data.end().saturating_sub(next).min(BLOCK_BYTES as u64) as usize;
         let (wanted, present) = (&mut wanted[..block], &mut present[..block]);
         from.read_exact_at(wanted, next)?;

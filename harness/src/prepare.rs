@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::sleep;
@@ -17,6 +18,7 @@ use scenarios::{Resolved, programs};
 use crate::copies::Copies;
 use crate::draw::{self, OpTime, Window};
 use crate::error::{Error, Missing};
+use crate::fingerprint::Fingerprint;
 use crate::image;
 use crate::mask::Mask;
 use crate::oracle::OracleSet;
@@ -25,7 +27,7 @@ use crate::process::{Containment, End, Run};
 use crate::subject::{Attempt, Subject};
 use crate::tools::{self, Needs};
 use crate::workdir::{self, WorkDir};
-use crate::{fixtures, layout};
+use crate::{fixtures, layout, live};
 
 /// Uninterrupted runs of each phase.
 const BASELINE_RUNS: u32 = 3;
@@ -59,15 +61,22 @@ pub struct Setting {
 /// A campaign that can begin.
 #[derive(Debug)]
 pub struct Prepared {
+    /// Phases in order.
+    pub phases: Vec<PreparedPhase>,
+    /// What they share; last, so that everything in its working area is closed before that goes.
+    pub ground: Ground,
+}
+
+/// What all phases of a campaign share.
+#[derive(Debug)]
+pub struct Ground {
     /// Scenario.
     pub resolved: Resolved,
     /// Content id of the fixture.
     pub fixture_id: ContentId,
-    /// Phases in order.
-    pub phases: Vec<PreparedPhase>,
     /// Runs the tool.
     pub subject: Subject,
-    /// Removed when the campaign ends; last, so that everything in it is closed before.
+    /// Removed when the campaign ends.
     pub work: WorkDir,
 }
 
@@ -82,6 +91,10 @@ pub struct PreparedPhase {
     pub start_id: ContentId,
     /// Content id of the volume after an uninterrupted run.
     pub baseline_id: ContentId,
+    /// Chunk hashes of the volume before it, where the seam sees all that the tool writes.
+    pub fingerprint: Option<Fingerprint>,
+    /// Ranges that an uninterrupted run writes.
+    pub written: Vec<Range<u64>>,
     /// The checks.
     pub oracles: OracleSet,
     /// The copies that it makes.
@@ -193,31 +206,24 @@ pub fn prepare(
     image::copy_sparse(&fixture.volume, &start).map_err(Error::io(&start))?;
     image::copy_sparse(&fixture.volume, &subject.volume).map_err(Error::io(&subject.volume))?;
 
-    let mut prepared =
-        Prepared { fixture_id: fixture.id, phases: Vec::new(), subject, work, resolved: resolved.clone() };
+    let ground = Ground { fixture_id: fixture.id, subject, work, resolved: resolved.clone() };
+    let mut phases = Vec::new();
     let mut before = (start, fixture.id);
     for (index, phase) in scenario.phase.iter().enumerate() {
         let judged = only_phase.is_none_or(|only| only == index);
-        let baseline = baseline(&prepared, phase, &before, setting, stream)?;
+        let baseline = baseline(&ground, phase, &before, setting, stream)?;
         let after = (baseline.volume.clone(), baseline.id);
         if judged {
-            let ready = prepare_phase(
-                &prepared,
-                phase,
-                before,
-                baseline,
-                &programs.missing_optional,
-                setting,
-                stream,
-            )?;
-            prepared.phases.push(ready);
+            let ready =
+                prepare_phase(&ground, phase, before, baseline, &programs.missing_optional, setting, stream)?;
+            phases.push(ready);
         }
         if only_phase == Some(index) {
             break;
         }
         before = after;
     }
-    Ok(prepared)
+    Ok(Prepared { phases, ground })
 }
 
 /// What the uninterrupted runs of a phase gave.
@@ -229,13 +235,13 @@ struct Baseline {
 }
 
 fn baseline(
-    prepared: &Prepared,
+    ground: &Ground,
     phase: &Phase,
     (start, start_id): &(PathBuf, ContentId),
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<Baseline, Error> {
-    let subject = &prepared.subject;
+    let subject = &ground.subject;
     let mut volumes: Vec<PathBuf> = Vec::new();
     let mut first: Option<Attempt> = None;
     for run in 1..=BASELINE_RUNS {
@@ -252,7 +258,7 @@ fn baseline(
         for (step, lines) in layouts {
             stream.emit(&Event::Layout { phase: phase.name.clone(), step, lines })?;
         }
-        check_end(prepared, phase, &attempt.run)?;
+        check_end(ground, phase, &attempt.run)?;
         stream.emit(&Event::BaselineRun {
             phase: phase.name.clone(),
             run,
@@ -260,13 +266,13 @@ fn baseline(
             flushes: attempt.flushes(),
             wall_ms: attempt.run.wall.as_millis() as u64,
         })?;
-        let volume = prepared.work.path().join(format!("baseline-{}-{run}", phase.name));
+        let volume = ground.work.path().join(format!("baseline-{}-{run}", phase.name));
         image::copy_sparse(&subject.volume, &volume).map_err(Error::io(&volume))?;
         volumes.push(volume);
         first.get_or_insert(attempt);
     }
     let paths: Vec<&Path> = volumes.iter().map(PathBuf::as_path).collect();
-    let mask = Mask::measure(&paths, &baseline_mask(prepared), MAX_VOLATILE_SHARE)
+    let mask = Mask::measure(&paths, &baseline_mask(ground), MAX_VOLATILE_SHARE)
         .map_err(|source| Error::Mask { phase: phase.name.clone(), source })?;
     for extra in volumes.drain(1..) {
         fs::remove_dir_all(&extra).map_err(Error::io(&extra))?;
@@ -292,7 +298,7 @@ fn baseline(
 }
 
 fn prepare_phase(
-    prepared: &Prepared,
+    ground: &Ground,
     phase: &Phase,
     (start, start_id): (PathBuf, ContentId),
     baseline: Baseline,
@@ -300,8 +306,9 @@ fn prepare_phase(
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<PreparedPhase, Error> {
-    let scenario = &prepared.resolved.scenario;
-    let work = prepared.work.subdir(&format!("oracles-{}", phase.name))?;
+    let scenario = &ground.resolved.scenario;
+    let fingerprint = fingerprint(phase, &start, &baseline, stream)?;
+    let work = ground.work.subdir(&format!("oracles-{}", phase.name))?;
     let lacking: Vec<String> = optional.iter().map(|missing| missing.program.clone()).collect();
     let mut oracles =
         OracleSet::new(scenario, phase, &start, &baseline.volume, baseline.mask, &work, &lacking)?;
@@ -317,13 +324,15 @@ fn prepare_phase(
     }
     let copies = Copies::new(phase, &scenario.fixture.disk.file, &start, &baseline.volume)?;
     let run = &baseline.first.run;
-    let ops = op_times(prepared, &baseline.first, setting.gpt_delay)?;
+    let ops = op_times(ground, &baseline.first, setting.gpt_delay)?;
     let steps = draw::profile(&run.marks, &ops, run.wall);
     Ok(PreparedPhase {
         phase: phase.clone(),
         start,
         start_id,
         baseline_id: baseline.id,
+        fingerprint,
+        written: live::merged(baseline.first.written().collect()),
         oracles,
         copies,
         window: Window::new(&steps),
@@ -331,10 +340,31 @@ fn prepare_phase(
     })
 }
 
+/// Chunk hashes of the start, if following the ops of an uninterrupted run from there gives the baseline's id.
+fn fingerprint(
+    phase: &Phase,
+    start: &Path,
+    baseline: &Baseline,
+    stream: &mut Stream,
+) -> Result<Option<Fingerprint>, Error> {
+    let Some(at_start) = Fingerprint::of_volume(start).map_err(Error::io(start))? else { return Ok(None) };
+    let mut followed = at_start.clone();
+    followed.update(&baseline.volume, baseline.first.written()).map_err(Error::io(&baseline.volume))?;
+    if followed.id() == baseline.id {
+        return Ok(Some(at_start));
+    }
+    let text = format!(
+        "phase `{}`: the tool writes past the in-process seam; a kill there can't be brought back by op",
+        phase.name
+    );
+    stream.emit(&Event::Warning { text })?;
+    Ok(None)
+}
+
 /// When the ops of a run began, and how much longer they take where kills slow the table's writes down.
-fn op_times(prepared: &Prepared, run: &Attempt, gpt_delay: Option<Duration>) -> Result<Vec<OpTime>, Error> {
-    let disk = &prepared.resolved.scenario.fixture.disk;
-    let path = prepared.subject.volume.join(&disk.file);
+fn op_times(ground: &Ground, run: &Attempt, gpt_delay: Option<Duration>) -> Result<Vec<OpTime>, Error> {
+    let disk = &ground.resolved.scenario.fixture.disk;
+    let path = ground.subject.volume.join(&disk.file);
     let len_bytes = fs::metadata(&path).map_err(Error::io(&path))?.len();
     let delay_of = |op: &Op| match gpt_delay {
         Some(delay) if Region::Gpt.touches(&op.range, len_bytes, disk.sector_size) => delay * 2,
@@ -344,8 +374,8 @@ fn op_times(prepared: &Prepared, run: &Attempt, gpt_delay: Option<Duration>) -> 
 }
 
 /// The masks that the scenario's baseline oracle names.
-fn baseline_mask(prepared: &Prepared) -> Vec<String> {
-    let oracles = prepared.resolved.scenario.oracle.iter();
+fn baseline_mask(ground: &Ground) -> Vec<String> {
+    let oracles = ground.resolved.scenario.oracle.iter();
     oracles
         .filter_map(|oracle| match oracle {
             Oracle::Baseline { mask } => Some(mask.clone()),
@@ -356,7 +386,7 @@ fn baseline_mask(prepared: &Prepared) -> Vec<String> {
 }
 
 /// An uninterrupted run that did not end as the scenario says is no baseline.
-fn check_end(prepared: &Prepared, phase: &Phase, run: &Run) -> Result<(), Error> {
+fn check_end(ground: &Ground, phase: &Phase, run: &Run) -> Result<(), Error> {
     let how = match run.end {
         End::Exited(code) if phase.run_exit.contains(&code) => return Ok(()),
         End::Exited(code) => format!("exited with {code}"),
@@ -364,7 +394,7 @@ fn check_end(prepared: &Prepared, phase: &Phase, run: &Run) -> Result<(), Error>
         End::Signalled(signal) => format!("died of signal {signal}"),
         End::Hung => format!("ran past its limit of {}", phase.time_limit),
     };
-    full_check(&prepared.work)?;
+    full_check(&ground.work)?;
     let output = format!("{}{}", run.stdout, run.stderr);
     Err(Error::Baseline { phase: phase.name.clone(), how, output: output.trim_end().to_owned() })
 }

@@ -8,7 +8,7 @@ use reports::{Event, Finding, Kill, Stream, Verdict};
 
 use crate::chain::{CrashState, Judgement};
 use crate::error::Error;
-use crate::prepare::{Prepared, PreparedPhase};
+use crate::prepare::{Ground, PreparedPhase};
 use crate::token::{self, Token};
 
 /// What a campaign's findings have in common.
@@ -108,7 +108,7 @@ impl Recorder {
     /// Emits a chain's verdict, and what follows from it.
     pub fn judged(
         &mut self,
-        prepared: &Prepared,
+        ground: &Ground,
         place: &Place,
         crashes: &[CrashState],
         judgement: Judgement,
@@ -128,7 +128,7 @@ impl Recorder {
                 stream.emit(&Event::Warning { text })?;
             }
             _ => {
-                let finding = self.finding(prepared, place, crashes, judgement);
+                let finding = self.finding(ground, place, crashes, judgement);
                 stream.emit(&Event::Finding(finding))?;
             }
         }
@@ -137,13 +137,13 @@ impl Recorder {
 
     fn finding(
         &mut self,
-        prepared: &Prepared,
+        ground: &Ground,
         place: &Place,
         crashes: &[CrashState],
         judgement: Judgement,
     ) -> Finding {
         self.findings += 1;
-        let resolved = &prepared.resolved;
+        let resolved = &ground.resolved;
         let crash = crashes.last().map_or(place.start_id, |crash| crash.content_id);
         let token = Token {
             scenario: resolved.scenario.name.clone(),
@@ -152,7 +152,7 @@ impl Recorder {
             seed: self.origin.seed,
             phase: place.phase.clone(),
             kills: crashes.iter().map(|crash| crash.kill).collect(),
-            fixture: token::short(prepared.fixture_id),
+            fixture: token::short(ground.fixture_id),
             crash: token::short(crash),
             bug: self.origin.bug.clone(),
         };

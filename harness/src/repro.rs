@@ -4,8 +4,9 @@
 use reports::{Event, Stream};
 use scenarios::Resolved;
 
-use crate::chain::{Chain, Cut, Judgement, Step};
+use crate::chain::{Chain, Cut, Finished, Judgement, Step};
 use crate::error::Error;
+use crate::live::Live;
 use crate::prepare::{Prepared, Programs, Setting, prepare};
 use crate::record::{Origin, Place, Recorder};
 use crate::token::{self, Token};
@@ -59,7 +60,7 @@ pub fn prepare_for(
 ) -> Result<Prepared, Error> {
     let phase = check(token, &resolved)?;
     let prepared = prepare(resolved, programs, setting, Some(phase), stream)?;
-    let fixture = token::short(prepared.fixture_id);
+    let fixture = token::short(prepared.ground.fixture_id);
     if fixture != token.fixture {
         return Err(Error::TokenDigest {
             what: "a fixture with the content id",
@@ -78,15 +79,19 @@ pub fn repro(
     origin: Origin,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
-    let Some(mut phase) = prepared.phases.pop() else {
+    let Prepared { phases, ground } = prepared;
+    let last = phases.len().saturating_sub(1);
+    if phases.is_empty() {
         return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
-    };
+    }
+    Live::default().restore(ground, phases, last)?;
+    let phase = &mut phases[last];
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let mut recorder = Recorder::new(origin);
-    let place = Place::new(1, &phase);
+    let place = Place::new(1, phase);
     let mut attempt = 0;
 
-    let mut chain = Chain::begin(prepared, &mut phase)?;
+    let mut chain = Chain::begin(ground, phase)?;
     let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {
         if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault), kill.wipe)? {
@@ -112,11 +117,11 @@ pub fn repro(
         recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
         let why = format!("the crash state is `{found}`, and the token's is `{}`", token.crash);
         let judgement = Judgement::not_measured(why);
-        recorder.judged(prepared, &place, &chain.crashes, judgement, stream)?;
+        recorder.judged(ground, &place, &chain.crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let (crashes, judgement) = chain.finish(None)?;
+    let Finished { crashes, judgement, .. } = chain.finish(None)?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
-    recorder.judged(prepared, &place, &crashes, judgement.clone(), stream)?;
+    recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -86,6 +87,11 @@ impl Attempt {
     /// Number of writes that began.
     pub fn writes(&self) -> usize {
         self.ops.iter().filter(|op| op.kind == OpKind::Write).count()
+    }
+
+    /// Ranges that were written, or may have been.
+    pub fn written(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.ops.iter().map(|op| op.range.clone())
     }
 
     /// Number of flushes that were completed.

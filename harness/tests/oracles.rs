@@ -424,8 +424,8 @@ fn copies_are_sampled_by_their_whole_content() {
     let disk = OpenOptions::new().write(true).open(bench.disk()).expect("open the disk");
     disk.write_all_at(&vec![0; 1 << 20], place).expect("clear the place");
     let copies = Copies::new(&scenario.phase[0], "disk.img", &start, &baseline).expect("copies");
-    let config = || copies.sample(&start).expect("a sample")["CONFIG"];
-    assert_eq!(copies.sample(&start).expect("a sample")["DATA"], CopyState::Complete);
+    let config = || copies.sample(&start, None).expect("a sample")["CONFIG"];
+    assert_eq!(copies.sample(&start, None).expect("a sample")["DATA"], CopyState::Complete);
     assert_eq!(config(), CopyState::Empty);
     let mut content = vec![0; 1 << 20];
     File::open(baseline.join("disk.img")).expect("open").read_exact_at(&mut content, place).expect("read");
@@ -437,7 +437,7 @@ fn copies_are_sampled_by_their_whole_content() {
     let data = bench.start_of("DATA");
     disk.write_all_at(&[0xAA; 16], data + 4096).expect("change a chunk");
     let copies_of_data = Copies::new(&scenario.phase[0], "disk.img", &start, &baseline).expect("copies");
-    assert_eq!(copies_of_data.sample(&start).expect("a sample")["DATA"], CopyState::Empty);
+    assert_eq!(copies_of_data.sample(&start, None).expect("a sample")["DATA"], CopyState::Empty);
     // Head and tail are not enough.
     disk.write_all_at(&[content[500_000] ^ 1], place + 500_000).expect("break the middle");
     assert_eq!(config(), CopyState::Partial);

@@ -5,6 +5,7 @@
 
 mod fs_support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::OnceLock;
 
@@ -22,11 +23,13 @@ use resizer::fstools::{self, Tools};
 use tempfile::{NamedTempFile, TempDir};
 
 /// A disk whose file system debugfs has changed.
-fn edited(disk: &[u8], command: &str) -> Vec<u8> {
+fn edited(disk: &[u8], commands: &str) -> Vec<u8> {
+    let script = NamedTempFile::new().unwrap();
+    fs::write(script.path(), commands).unwrap();
     let image = NamedTempFile::new().unwrap();
     let place = AT.offset_bytes as usize..AT.end_bytes() as usize;
     fs::write(image.path(), &disk[place.clone()]).unwrap();
-    tool("debugfs", &["-w", "-R", command, image.path().to_str().unwrap()]);
+    tool("debugfs", &["-w", "-f", script.path().to_str().unwrap(), image.path().to_str().unwrap()]);
     let mut disk = disk.to_vec();
     disk[place].copy_from_slice(&fs::read(image.path()).unwrap());
     disk
@@ -43,6 +46,84 @@ fn a_shrink_keeps_every_file_and_leaves_a_clean_file_system() {
 
         let info = ext4::probe(&MemDisk::new(run.after.clone()), AT).unwrap().unwrap();
         assert!(info.size_bytes <= SHRUNK_BYTES && &info.label[..6] == b"keepme");
+    }
+}
+
+/// What debugfs says of each path's inode, its number and blocks left out, and that number.
+fn inodes(fs_bytes: &[u8], paths: &[String]) -> BTreeMap<String, (String, String)> {
+    let image = NamedTempFile::new().unwrap();
+    fs::write(image.path(), fs_bytes).unwrap();
+    let image_arg = image.path().to_str().unwrap();
+    tool("e2fsck", &["-f", "-n", image_arg]);
+    let commands = NamedTempFile::new().unwrap();
+    fs::write(commands.path(), paths.iter().map(|path| format!("stat {path}\n")).collect::<String>())
+        .unwrap();
+    let text = tool("debugfs", &["-f", commands.path().to_str().unwrap(), image_arg]);
+    let stats: Vec<&str> = text.split("debugfs: stat ").skip(1).collect();
+    assert_eq!(stats.len(), paths.len());
+    let parse = |stat: &str| {
+        let (path, stat) = stat.split_once('\n').unwrap();
+        let (number, kind) = stat.trim_start_matches("Inode: ").trim_start().split_once(' ').unwrap();
+        let kind = kind.lines().next().unwrap().to_owned();
+        let marks = ["User:", "Links:", "time:", "user.note"];
+        // How many blocks the map of a file's blocks takes may change.
+        let lines = stat.lines().map(|line| line.split("   Blockcount").next().unwrap());
+        let kept = lines.filter(|line| marks.iter().any(|mark| line.contains(mark)));
+        (path.to_owned(), (kept.fold(kind, |all, line| all + "\n" + line), number.to_owned()))
+    };
+    stats.into_iter().map(parse).collect()
+}
+
+/// resize2fs stamps what it gives other inode numbers, and the directories of that, with its clock. Here every path
+/// has times of its own, to the nanosecond where the inode has room for them.
+#[test]
+fn a_shrink_that_moves_inodes_keeps_every_time() {
+    for (bytes, features) in [
+        ("256", "metadata_csum"),
+        ("256", "metadata_csum,metadata_csum_seed"),
+        ("256", "^metadata_csum"),
+        ("128", "metadata_csum"),
+        ("128", "^metadata_csum,uninit_bg"),
+    ] {
+        let what = format!("inodes of {bytes} bytes, {features}");
+        let options = ["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "240", "-I", bytes, "-O", features];
+        let plain = fixture(&options);
+        let mut paths: Vec<String> = contents(&plain[AT.offset_bytes as usize..AT.end_bytes() as usize])
+            .into_keys()
+            .filter_map(|path| (!path.starts_with("stat ")).then(|| format!("/{path}")))
+            .chain(["/".to_owned(), "/new".to_owned(), "/new/link".to_owned()])
+            .collect();
+        paths.extend((0..9).map(|index| format!("/new/deeper{index}")));
+
+        // Directories that find the low numbers taken get high ones, which the shrink takes away.
+        let mut script: String = (0..100).map(|index| format!("mkdir filler{index}\n")).collect();
+        script += "mkdir new\nsymlink new/link deeper1\n";
+        script.extend((0..9).map(|index| format!("mkdir new/deeper{index}\n")));
+        script.extend((0..100).map(|index| format!("rmdir filler{index}\n")));
+        for (index, path) in paths.iter().enumerate() {
+            for (at, field) in ["mtime", "ctime", "atime"].into_iter().enumerate() {
+                script += &format!("sif {path} {field} @{}\n", 1_500_000_000 + index * 1000 + at);
+                if bytes == "256" {
+                    script += &format!("sif {path} {field}_extra {}\n", (index * 10 + at) << 2);
+                }
+            }
+            script += &format!("sif {path} uid {index}\n");
+        }
+        let before = edited(&plain, &script);
+        let disk = MemDisk::new(before.clone());
+        let scratch = TempDir::new().unwrap();
+        shrink(&disk, &tools(&scratch)).unwrap();
+
+        let old = inodes(&before[AT.offset_bytes as usize..AT.end_bytes() as usize], &paths);
+        let new = inodes(kept(&disk.bytes.borrow()), &paths);
+        let mut moved = BTreeMap::new();
+        for (path, (stat, number)) in &old {
+            assert_eq!(&new[path].0, stat, "{what}: {path}");
+            if &new[path].1 != number {
+                *moved.entry(stat.contains("Type: directory")).or_insert(0) += 1;
+            }
+        }
+        assert!(moved[&true] > 3 && moved[&false] > 10, "{what}: moved (directories: true) {moved:?}");
     }
 }
 
