@@ -126,6 +126,9 @@ pub enum Event {
         exit_code: u8,
         /// Duration of the campaign in seconds, finite.
         wall_s: f64,
+        /// How much of it went by before the first iteration (fixture, uninterrupted runs, proof of the oracles), in
+        /// seconds, finite; all of it where there was no iteration.
+        prepared_s: f64,
     },
 }
 

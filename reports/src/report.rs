@@ -199,7 +199,9 @@ pub struct Expected {
 pub struct Throughput {
     /// Duration in seconds; none where the stream was cut.
     pub wall_s: Option<f64>,
-    /// Distinct states judged a second, over all of that duration.
+    /// How much of it went by before the first iteration, in seconds; none where the stream was cut.
+    pub prepared_s: Option<f64>,
+    /// Distinct states judged a second, over the duration without the preparation.
     pub judged_states_per_s: f64,
 }
 
@@ -259,7 +261,11 @@ impl From<&Tally> for Report {
                 .iter()
                 .map(|(phase, oracles)| (phase.clone(), oracles.iter().cloned().collect()))
                 .collect(),
-            throughput: Throughput { wall_s: tally.wall_s, judged_states_per_s: tally.judged_states_per_s() },
+            throughput: Throughput {
+                wall_s: tally.wall_s,
+                prepared_s: tally.prepared_s,
+                judged_states_per_s: tally.judged_states_per_s(),
+            },
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn finding(id: &str, verdict: Verdict) -> Finding {
 }
 
 pub(crate) fn ended(outcome: Outcome, exit_code: u8) -> Event {
-    Event::CampaignEnded { outcome, exit_code, wall_s: 8.0 }
+    Event::CampaignEnded { outcome, exit_code, wall_s: 8.0, prepared_s: 2.0 }
 }
 
 /// The kills that the seed gave: so many, spread evenly.

@@ -123,9 +123,11 @@ impl Screen<'_> {
         let copies =
             list([("empty", copies.empty), ("partial", copies.partial), ("complete", copies.complete)]);
         let scale = report.scale.as_ref().map(|scale| format!(", scale {scale}")).unwrap_or_default();
-        let took = match report.throughput.wall_s {
-            Some(wall_s) => {
-                format!("{wall_s:.1} s, {:.1} states/s", report.throughput.judged_states_per_s)
+        let throughput = &report.throughput;
+        let took = match throughput.wall_s.zip(throughput.prepared_s) {
+            Some((wall_s, prepared_s)) => {
+                let rate = throughput.judged_states_per_s;
+                format!("{wall_s:.1} s, of which {prepared_s:.1} s to prepare; then {rate:.1} states/s")
             }
             None => "unknown".to_owned(),
         };

@@ -73,6 +73,8 @@ pub struct Tally {
     pub exit_code: Option<u8>,
     /// Duration in seconds, once it ended.
     pub wall_s: Option<f64>,
+    /// How much of it was preparation, in seconds, once it ended.
+    pub prepared_s: Option<f64>,
 
     distinct: HashSet<State>,
     judged: HashMap<State, Verdict>,
@@ -141,13 +143,14 @@ impl Tally {
             Event::Kill(kill) => self.kill(kill),
             Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
             Event::Finding(finding) => self.findings.push(finding.clone()),
-            Event::CampaignEnded { outcome, exit_code, wall_s } => {
+            Event::CampaignEnded { outcome, exit_code, wall_s, prepared_s } => {
                 if *outcome == Outcome::Completed {
                     self.iteration_ended();
                 }
                 self.outcome = Some(outcome.clone());
                 self.exit_code = Some(*exit_code);
                 self.wall_s = Some(*wall_s);
+                self.prepared_s = Some(*prepared_s);
             }
         }
     }
@@ -177,10 +180,12 @@ impl Tally {
         self.baselines.values().map(|baseline| baseline.ops + 1).sum()
     }
 
-    /// Judged states a second; 0 until the campaign ended.
+    /// Judged states a second, preparation left out; 0 until the campaign ended.
     pub fn judged_states_per_s(&self) -> f64 {
-        match self.wall_s {
-            Some(wall_s) if wall_s > 0.0 => self.judged_states() as f64 / wall_s,
+        match self.wall_s.zip(self.prepared_s) {
+            Some((wall_s, prepared_s)) if wall_s > prepared_s => {
+                self.judged_states() as f64 / (wall_s - prepared_s)
+            }
             _ => 0.0,
         }
     }

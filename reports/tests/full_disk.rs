@@ -71,7 +71,12 @@ fn on_a_small_disk(dir: &Path) {
     assert_eq!((read.events.len(), read.torn), (logged, None));
 
     let reason = format!("the run directory's disk is full{}", ".".repeat(8192));
-    let ended = Event::CampaignEnded { outcome: Outcome::Stopped { reason }, exit_code: 4, wall_s: 1.0 };
+    let ended = Event::CampaignEnded {
+        outcome: Outcome::Stopped { reason },
+        exit_code: 4,
+        wall_s: 1.0,
+        prepared_s: 1.0,
+    };
     stream.emit(&ended).unwrap();
     stream.finish().unwrap();
     assert_eq!(EventLog::read(dir).unwrap().events.last(), Some(&ended));

@@ -38,6 +38,7 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
         Session::begin(args.place.run_dir.as_deref(), &resolved.scenario.name, args.output.clone(), started)?;
     let result = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream).and_then(
         |mut prepared| {
+            session.prepared();
             let origin = Origin {
                 seed: token.seed,
                 bug: token.bug.clone(),

@@ -72,6 +72,7 @@ fn run_one(
     let file = scenario_file(name, &resolved);
     let dir = session.run_dir().to_owned();
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
+        session.prepared();
         let origin = Origin { seed: limits.seed, bug: setting.bug.clone(), scenario_file: file };
         Campaign::new(&mut prepared, limits.clone(), origin, &dir).run(&mut session.stream)
     });

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use reports::summary::{self, SummaryOptions};
@@ -40,6 +40,7 @@ pub(super) struct Session {
     run_dir: PathBuf,
     output: OutputArgs,
     began: Instant,
+    prepared: Option<Duration>,
 }
 
 impl Session {
@@ -59,13 +60,18 @@ impl Session {
         let options = TerminalOptions { level, color: output.color, progress: !output.no_progress };
         let log = EventLog::create(&run_dir)?;
         let stream = Stream::new(vec![Box::new(log), Box::new(Terminal::new(options))]);
-        let mut session = Self { stream, run_dir, output, began: Instant::now() };
+        let mut session = Self { stream, run_dir, output, began: Instant::now(), prepared: None };
         session.stream.emit(&Event::CampaignStarted(started))?;
         Ok(session)
     }
 
     pub(super) fn run_dir(&self) -> &Path {
         &self.run_dir
+    }
+
+    /// Everything that comes before the first iteration is done.
+    pub(super) fn prepared(&mut self) {
+        self.prepared.get_or_insert_with(|| self.began.elapsed());
     }
 
     /// Writes down how it ended and prints the result. What was done is kept, whatever ended it.
@@ -79,8 +85,13 @@ impl Session {
         let mut note = |result: Result<(), StoreError>| failures.extend(result.err().map(Error::from));
         // The tally's own exit code needs to know the outcome, and the event holds the code.
         let exit = Exit::worst([exit, self.stream.tally().exit_with(&outcome)]);
-        let wall_s = self.began.elapsed().as_secs_f64();
-        note(self.stream.emit(&Event::CampaignEnded { outcome, exit_code: exit.code(), wall_s }));
+        let wall = self.began.elapsed();
+        note(self.stream.emit(&Event::CampaignEnded {
+            outcome,
+            exit_code: exit.code(),
+            wall_s: wall.as_secs_f64(),
+            prepared_s: self.prepared.unwrap_or(wall).as_secs_f64(),
+        }));
         note(self.stream.finish());
         let report = Report::from(self.stream.tally());
         note(report.write(&self.run_dir).map(drop));

@@ -39,15 +39,7 @@ impl Ext4Read for Part {
 pub(super) fn read(disk: &File, extent: &Range<u64>, expected: Option<&Tree>) -> Result<Tree, TreeError> {
     let part = Part { disk: disk.try_clone()?, extent: extent.clone() };
     let fs = Ext4::load(Box::new(part)).map_err(at(b""))?;
-    let mut superblock = [0; 1024];
-    disk.read_exact_at(&mut superblock, extent.start + 1024)?;
-    let field = |at: usize| {
-        let bytes = [superblock[at], superblock[at + 1], superblock[at + 2], superblock[at + 3]];
-        u64::from(u32::from_le_bytes(bytes))
-    };
-    // s_blocks_count_lo and s_log_block_size.
-    let len_bytes = field(4) << (10 + field(0x18).min(6));
-    let mut tree = Tree { len_bytes: Some(len_bytes), ..Tree::default() };
+    let mut tree = Tree::default();
     let label = fs.label().to_str().map_or_else(|_| "no text".to_owned(), str::to_owned);
     tree.nodes.insert(
         Vec::new(),

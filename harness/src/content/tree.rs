@@ -19,9 +19,6 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct Tree {
     /// Facts by path.
     pub nodes: BTreeMap<Vec<u8>, Facts>,
-    /// Length of the file system, where a shorter one may have other directory times: a shrink of ext4 moves
-    /// inodes, and resize2fs stamps the directories in which it renumbers them.
-    pub len_bytes: Option<u64>,
 }
 
 impl Tree {
@@ -35,10 +32,6 @@ impl Tree {
     /// How `now` differs from this tree, a line for each difference, at most `limit` and then a count.
     pub fn differences(&self, now: &Self, limit: usize) -> Vec<String> {
         let mut lines = Vec::new();
-        let shrunk = now.len_bytes < self.len_bytes;
-        let excused = |name: &str, facts: &Facts| {
-            shrunk && name == "modified" && facts.get("type").is_some_and(|kind| kind == DIRECTORY)
-        };
         let paths: BTreeSet<&Vec<u8>> = self.nodes.keys().chain(now.nodes.keys()).collect();
         for path in paths {
             let shown = shown(path);
@@ -49,7 +42,6 @@ impl Tree {
                     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
                     let changes: Vec<String> = names
                         .into_iter()
-                        .filter(|name| !excused(name, after))
                         .filter_map(|name| change(name, before.get(name), after.get(name)))
                         .collect();
                     if !changes.is_empty() {

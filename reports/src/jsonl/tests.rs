@@ -159,10 +159,8 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         finding(),
-        (outcome(), any::<u8>(), number()).prop_map(|(outcome, exit_code, wall_s)| Event::CampaignEnded {
-            outcome,
-            exit_code,
-            wall_s
+        (outcome(), any::<u8>(), number(), number()).prop_map(|(outcome, exit_code, wall_s, prepared_s)| {
+            Event::CampaignEnded { outcome, exit_code, wall_s, prepared_s }
         }),
     ]
 }

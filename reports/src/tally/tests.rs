@@ -18,7 +18,7 @@ fn the_sample_campaign_counts_as_by_hand() {
     assert_eq!(tally.verdict(Verdict::RolledBack), 1);
     assert_eq!(tally.possible_points(), 91 + 221);
     assert_eq!(tally.interior_share(), 0.75);
-    assert_eq!(tally.judged_states_per_s(), 3.0 / 8.0);
+    assert_eq!(tally.judged_states_per_s(), 3.0 / (8.0 - 2.0));
     assert_eq!(tally.gpt_samples, 4);
     let gpt =
         GptCounts { clean: 2, header_crc: 1, torn_primary: 2, torn_backup: 1, mismatch: 2, no_valid_copy: 1 };
@@ -34,6 +34,20 @@ fn the_sample_campaign_counts_as_by_hand() {
     ];
     assert_eq!(steps, expected);
     assert_eq!(tally.exit(), Exit::Findings);
+}
+
+/// Where preparation took all the time, no state was judged in no time.
+#[test]
+fn a_campaign_that_ended_while_it_was_prepared_has_no_speed() {
+    let stopped = Event::CampaignEnded {
+        outcome: Outcome::Stopped { reason: "the oracles were not proved".to_owned() },
+        exit_code: 4,
+        wall_s: 8.0,
+        prepared_s: 8.0,
+    };
+    let tally = tally(&[started(Some(2), None), stopped]);
+    assert_eq!((tally.wall_s, tally.prepared_s), (Some(8.0), Some(8.0)));
+    assert_eq!(tally.judged_states_per_s(), 0.0);
 }
 
 /// The same bytes in another phase are another state; judged twice, the worse verdict stands whichever came first.
