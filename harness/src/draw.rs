@@ -3,8 +3,9 @@
 //! A phase's window is made of stretches. Most tools check and prepare for long and then write for a short while, so
 //! a window that follows the clock alone would spend its kills where nothing was written yet. Each step is therefore
 //! two stretches: from its mark to its first op, which weighs by its time, and from there to its end, which weighs
-//! by its ops and a little for being there at all. A fraction of the window is a stretch and a fraction of its
-//! duration, counted from what begins it in the run that is killed.
+//! by its ops and a little for being there at all. A fraction of the window is a stretch and a place in it: a time
+//! in a quiet one, and in one with ops the time from one op to the next. It is counted from what begins the stretch
+//! in the run that is killed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -51,10 +52,27 @@ pub fn redraw(seed: u64, iteration: u64, phase: usize, attempt: u32) -> DrawnKil
 #[derive(Clone, Debug, PartialEq)]
 struct Stretch {
     anchor: Anchor,
-    duration: Duration,
     weight: f64,
-    /// Its ops, by which a resume that finds some of them done is shorter.
+    /// Times from its start, the first of them 0, between which it is as likely to be hit: a quiet stretch has its
+    /// two ends, one with ops each of these and its end.
+    times: Vec<Duration>,
+    /// A resume that finds some of its ops done begins with a later one.
     writes: bool,
+}
+
+impl Stretch {
+    /// The time after `fraction` of the stretch, of which `left` (a share of its ops) is still to come.
+    fn time(&self, fraction: f64, left: f64) -> Duration {
+        let intervals = self.times.len().saturating_sub(1);
+        let skipped = if self.writes { ((1.0 - left) * intervals as f64) as usize } else { 0 };
+        let place = fraction * (intervals - skipped) as f64;
+        let index = skipped + place as usize;
+        let (Some(base), Some(from)) = (self.times.get(skipped), self.times.get(index)) else {
+            return Duration::ZERO;
+        };
+        let to = self.times.get(index + 1).unwrap_or(from);
+        from.saturating_sub(*base) + to.saturating_sub(*from).mul_f64(place.fract())
+    }
 }
 
 /// The window of a phase.
@@ -70,12 +88,15 @@ pub struct StepProfile {
     pub name: Option<String>,
     /// Time from its mark to its first op, or to the next mark where it has none.
     pub before_ops: Duration,
-    /// Time from its first op to the next mark.
-    pub from_first_op: Duration,
-    /// Ops that began in it.
-    pub ops: u64,
-    /// Time by which the ops take longer where the kills slow them down.
-    pub delay: Duration,
+    /// When its ops begin, and at last the next mark, all from the first op; empty where it has no op. Delays are
+    /// part of it.
+    pub times: Vec<Duration>,
+}
+
+impl StepProfile {
+    fn ops(&self) -> usize {
+        self.times.len().saturating_sub(1)
+    }
 }
 
 /// Shares of the whole window: stretches without ops by their time, stretches with ops by these and evenly.
@@ -87,20 +108,20 @@ impl Window {
     /// A window over the steps of a run, of which there is at least one.
     pub fn new(steps: &[StepProfile]) -> Self {
         let time: f64 = steps.iter().map(|step| step.before_ops.as_secs_f64()).sum();
-        let ops: u64 = steps.iter().map(|step| step.ops).sum();
-        let writing = steps.iter().filter(|step| step.ops > 0).count();
+        let ops: usize = steps.iter().map(StepProfile::ops).sum();
+        let writing = steps.iter().filter(|step| step.ops() > 0).count();
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let stretches = steps.iter().flat_map(|step| {
             let quiet = Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::Step),
-                duration: step.before_ops,
                 weight: BY_TIME * share(step.before_ops.as_secs_f64(), time),
+                times: vec![Duration::ZERO, step.before_ops],
                 writes: false,
             };
-            let busy = (step.ops > 0).then(|| Stretch {
+            let busy = (step.ops() > 0).then(|| Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::FirstOpIn),
-                duration: step.from_first_op + step.delay,
-                weight: BY_OPS * share(step.ops as f64, ops as f64) + EVENLY / writing as f64,
+                weight: BY_OPS * share(step.ops() as f64, ops as f64) + EVENLY / writing as f64,
+                times: step.times.clone(),
                 writes: true,
             });
             [Some(quiet), busy].into_iter().flatten()
@@ -115,8 +136,7 @@ impl Window {
         let mut left = fraction * total;
         for stretch in &self.stretches {
             if left < stretch.weight {
-                let scale = if stretch.writes { left_to_write } else { 1.0 };
-                let delay = stretch.duration.mul_f64(left / stretch.weight * scale);
+                let delay = stretch.time(left / stretch.weight, left_to_write);
                 return Aim { anchor: stretch.anchor.clone(), delay };
             }
             left -= stretch.weight;
@@ -131,7 +151,7 @@ impl Window {
 pub struct OpTime {
     /// When it began, from the spawn.
     pub at: Duration,
-    /// By how much it takes longer where the kills slow it down.
+    /// By how much it waits, before and again after it, where the kills slow it down.
     pub delay: Duration,
 }
 
@@ -144,15 +164,22 @@ pub fn profile(marks: &[Mark], ops: &[OpTime], wall: Duration) -> Vec<StepProfil
         .into_iter()
         .zip(ends)
         .map(|((name, start), end)| {
-            let inside = ops.iter().filter(|op| start <= op.at && op.at < end);
-            let first = inside.clone().map(|op| op.at).next().unwrap_or(end);
-            StepProfile {
-                name,
-                before_ops: first.saturating_sub(start),
-                from_first_op: end.saturating_sub(first),
-                ops: inside.clone().count() as u64,
-                delay: inside.map(|op| op.delay).sum(),
+            let inside: Vec<_> = ops.iter().filter(|op| start <= op.at && op.at < end).collect();
+            let first = inside.first().map_or(end, |op| op.at);
+            let mut waited = Duration::ZERO;
+            let mut times: Vec<Duration> = Vec::new();
+            for (index, op) in inside.iter().enumerate() {
+                // An op is seen after the wait before it, the first one too, from which everything counts.
+                if index > 0 {
+                    waited += op.delay;
+                }
+                times.push(op.at.saturating_sub(first) + waited);
+                waited += op.delay;
             }
+            if !times.is_empty() {
+                times.push(end.saturating_sub(first) + waited);
+            }
+            StepProfile { name, before_ops: first.saturating_sub(start), times }
         })
         .collect()
 }
@@ -183,15 +210,14 @@ mod tests {
 
     #[test]
     fn a_profile_divides_each_step_at_its_first_op() {
-        let seen: Vec<_> =
-            steps().into_iter().map(|s| (s.name, s.before_ops, s.from_first_op, s.ops)).collect();
+        let seen: Vec<_> = steps().into_iter().map(|s| (s.name, s.before_ops, s.times)).collect();
         assert_eq!(
             seen,
             [
-                (None, ms(2), ms(0), 0),
-                (Some(name("check")), ms(78), ms(0), 0),
-                (Some(name("copy")), ms(4), ms(6), 2),
-                (Some(name("table")), ms(1), ms(9), 1)
+                (None, ms(2), vec![]),
+                (Some(name("check")), ms(78), vec![]),
+                (Some(name("copy")), ms(4), vec![ms(0), ms(1), ms(6)]),
+                (Some(name("table")), ms(1), vec![ms(0), ms(9)])
             ]
         );
     }
@@ -226,20 +252,37 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_makes_a_stretch_longer_and_no_more_likely() {
-        let mut slow = steps();
-        slow[3].delay = ms(5000);
-        let hits = |steps: &[StepProfile]| {
-            let all = aims(&Window::new(steps));
-            all.into_iter().filter(|aim| aim.anchor == Anchor::FirstOpIn(name("table"))).collect::<Vec<_>>()
+    fn the_time_from_one_op_to_the_next_is_as_likely_as_any_other() {
+        let all = aims(&Window::new(&steps()));
+        let copy: Vec<_> = all.iter().filter(|aim| aim.anchor == Anchor::FirstOpIn(name("copy"))).collect();
+        let before_second = copy.iter().filter(|aim| aim.delay < ms(1)).count();
+        assert!((copy.len() / 2).abs_diff(before_second) <= 2, "{before_second} of {}", copy.len());
+    }
+
+    #[test]
+    fn a_resume_that_has_half_its_ops_left_is_hit_in_their_time() {
+        let window = Window::new(&steps());
+        let latest = |left| {
+            let aims = (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, left));
+            aims.filter(|aim| aim.anchor == Anchor::FirstOpIn(name("copy"))).map(|aim| aim.delay).max()
         };
-        assert_eq!(hits(&steps()).len(), hits(&slow).len());
-        assert!(hits(&slow).iter().any(|aim| aim.delay > ms(4900)));
+        assert!(latest(1.0) > Some(ms(5)));
+        // Its second op, of two, is 5 ms long.
+        assert!(latest(0.5) > Some(ms(4)) && latest(0.5) <= Some(ms(5)));
+    }
+
+    #[test]
+    fn delays_around_ops_become_part_of_their_times() {
+        let mark = Mark { name: name("table"), at: ms(0) };
+        let op = |at| OpTime { at: ms(at), delay: ms(100) };
+        let steps = profile(&[mark], &[op(1), op(2)], ms(5));
+        // From the first op on: its wait after, the second one's wait before; then its wait after, and the end.
+        assert_eq!(steps[1].times, [ms(0), ms(201), ms(304)]);
     }
 
     proptest! {
         #[test]
-        fn an_aim_lies_within_its_stretch_and_within_what_is_left_of_it(
+        fn an_aim_lies_within_its_stretch(
             fraction in 0.0..1.0f64, left in 0.0..1.0f64)
         {
             let aim = Window::new(&steps()).aim(fraction, left);
@@ -247,7 +290,7 @@ mod tests {
                 .find(|step| step.name.clone().unwrap_or(name("start")) == aim.anchor.name())
                 .unwrap();
             match aim.anchor {
-                Anchor::FirstOpIn(_) => prop_assert!(aim.delay <= step.from_first_op.mul_f64(left)),
+                Anchor::FirstOpIn(_) => prop_assert!(Some(&aim.delay) <= step.times.last()),
                 _ => prop_assert!(aim.delay <= step.before_ops),
             }
         }

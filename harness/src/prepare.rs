@@ -361,13 +361,13 @@ fn fingerprint(
     Ok(None)
 }
 
-/// When the ops of a run began, and how much longer they take where kills slow the table's writes down.
+/// When the ops of a run began, and how long they wait, before and after, where kills slow the table's writes down.
 fn op_times(ground: &Ground, run: &Attempt, gpt_delay: Option<Duration>) -> Result<Vec<OpTime>, Error> {
     let disk = &ground.resolved.scenario.fixture.disk;
     let path = ground.subject.volume.join(&disk.file);
     let len_bytes = fs::metadata(&path).map_err(Error::io(&path))?.len();
     let delay_of = |op: &Op| match gpt_delay {
-        Some(delay) if Region::Gpt.touches(&op.range, len_bytes, disk.sector_size) => delay * 2,
+        Some(delay) if Region::Gpt.touches(&op.range, len_bytes, disk.sector_size) => delay,
         _ => Duration::ZERO,
     };
     Ok(run.ops.iter().zip(run.op_times()).map(|(op, at)| OpTime { at, delay: delay_of(op) }).collect())

@@ -131,16 +131,22 @@ impl Screen<'_> {
             }
             None => "unknown".to_owned(),
         };
-        let done = format!("{}, seed {}{scale}; {took}", many(report.iterations, "iteration"), report.seed);
+        let done = format!("{}, seed {}{scale}", many(report.iterations, "iteration"), report.seed);
         let interior = format!(
             "{} of {} ({}) left content between start and baseline",
             report.interior.kills,
             many(report.points.landed, "landed kill"),
             percent(report.interior.share)
         );
-        [("Campaign", done), ("Verdicts", verdicts), ("Interior", interior), ("Copies", copies)]
-            .map(|(name, text)| self.cut(&format!("{name:<10}{text}")))
-            .to_vec()
+        [
+            ("Campaign", done),
+            ("Time", took),
+            ("Verdicts", verdicts),
+            ("Interior", interior),
+            ("Copies", copies),
+        ]
+        .map(|(name, text)| self.cut(&format!("{name:<10}{text}")))
+        .to_vec()
     }
 
     fn kills_by_step(&self, steps: &Counts) -> Vec<String> {
