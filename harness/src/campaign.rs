@@ -16,9 +16,6 @@ use crate::process::Aim;
 use crate::record::{Origin, Place, Recorder};
 use crate::workdir;
 
-/// The share of a phase's ops that a resume is taken to have left at least.
-const LEAST_LEFT: f64 = 0.05;
-
 /// A kill that came too late is made up for by another one, so many times.
 const TRIES_PER_KILL: u32 = 8;
 
@@ -166,12 +163,11 @@ fn run_chain(
     kills: &[DrawnKill],
 ) -> Result<(Finished, Option<Aim>), Error> {
     let window = phase.window.clone();
-    let ops = phase.ops.max(1) as f64;
     let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
-        // A tool that doesn't write what is there already has this much left.
+        // A tool that doesn't write what is there already goes on from here.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
-        let aim = window.aim(kill.fraction, (1.0 - done as f64 / ops).max(LEAST_LEFT));
+        let aim = window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX));
         if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), kill.wipe)? {
             return Ok((chain.finish(Some(*attempt))?, Some(aim)));
         }

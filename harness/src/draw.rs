@@ -56,15 +56,18 @@ struct Stretch {
     /// Times from its start, the first of them 0, between which it is as likely to be hit: a quiet stretch has its
     /// two ends, one with ops each of these and its end.
     times: Vec<Duration>,
-    /// A resume that finds some of its ops done begins with a later one.
-    writes: bool,
+    /// Ops of the run before it; none in a quiet one.
+    ops_before: Option<usize>,
 }
 
 impl Stretch {
-    /// The time after `fraction` of the stretch, of which `left` (a share of its ops) is still to come.
-    fn time(&self, fraction: f64, left: f64) -> Duration {
+    /// The time after `fraction` of what is left of the stretch to a run that finds so many ops done: a resume begins
+    /// with a later op.
+    fn time(&self, fraction: f64, done: usize) -> Duration {
         let intervals = self.times.len().saturating_sub(1);
-        let skipped = if self.writes { ((1.0 - left) * intervals as f64) as usize } else { 0 };
+        let skipped = self.ops_before.map_or(0, |before| done.saturating_sub(before));
+        // At least the last op is taken to be left.
+        let skipped = skipped.min(intervals.saturating_sub(1));
         let place = fraction * (intervals - skipped) as f64;
         let index = skipped + place as usize;
         let (Some(base), Some(from)) = (self.times.get(skipped), self.times.get(index)) else {
@@ -111,32 +114,33 @@ impl Window {
         let ops: usize = steps.iter().map(StepProfile::ops).sum();
         let writing = steps.iter().filter(|step| step.ops() > 0).count();
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        let mut ops_before = 0;
         let stretches = steps.iter().flat_map(|step| {
             let quiet = Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::Step),
                 weight: BY_TIME * share(step.before_ops.as_secs_f64(), time),
                 times: vec![Duration::ZERO, step.before_ops],
-                writes: false,
+                ops_before: None,
             };
             let busy = (step.ops() > 0).then(|| Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::FirstOpIn),
                 weight: BY_OPS * share(step.ops() as f64, ops as f64) + EVENLY / writing as f64,
                 times: step.times.clone(),
-                writes: true,
+                ops_before: Some(ops_before),
             });
+            ops_before += step.ops();
             [Some(quiet), busy].into_iter().flatten()
         });
         Self { stretches: stretches.collect() }
     }
 
-    /// The time that a fraction of the window stands for. `left_to_write` is the share of the ops that the run is
-    /// expected to do still: a resume is quicker than the run that was measured.
-    pub fn aim(&self, fraction: f64, left_to_write: f64) -> Aim {
+    /// The time that a fraction of the window stands for, in a run that finds so many of the phase's ops done.
+    pub fn aim(&self, fraction: f64, done: usize) -> Aim {
         let total: f64 = self.stretches.iter().map(|stretch| stretch.weight).sum();
         let mut left = fraction * total;
         for stretch in &self.stretches {
             if left < stretch.weight {
-                let delay = stretch.time(left / stretch.weight, left_to_write);
+                let delay = stretch.time(left / stretch.weight, done);
                 return Aim { anchor: stretch.anchor.clone(), delay };
             }
             left -= stretch.weight;
@@ -205,7 +209,7 @@ mod tests {
     }
 
     fn aims(window: &Window) -> Vec<Aim> {
-        (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, 1.0)).collect()
+        (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, 0)).collect()
     }
 
     #[test]
@@ -260,15 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_that_has_half_its_ops_left_is_hit_in_their_time() {
+    fn a_resume_is_hit_in_the_time_of_the_ops_that_are_left() {
         let window = Window::new(&steps());
-        let latest = |left| {
-            let aims = (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, left));
-            aims.filter(|aim| aim.anchor == Anchor::FirstOpIn(name("copy"))).map(|aim| aim.delay).max()
+        let latest = |step: &str, done| {
+            let aims = (0..1000).map(|i| window.aim(f64::from(i) / 1000.0, done));
+            aims.filter(|aim| aim.anchor == Anchor::FirstOpIn(name(step))).map(|aim| aim.delay).max()
         };
-        assert!(latest(1.0) > Some(ms(5)));
+        assert!(latest("copy", 0) > Some(ms(5)));
         // Its second op, of two, is 5 ms long.
-        assert!(latest(0.5) > Some(ms(4)) && latest(0.5) <= Some(ms(5)));
+        assert!(latest("copy", 1) > Some(ms(4)) && latest("copy", 1) <= Some(ms(5)));
+        assert_eq!(latest("copy", 1), latest("copy", 3));
+        // What comes after is not shortened by what was done before.
+        assert_eq!(latest("table", 0), latest("table", 2));
     }
 
     #[test]
@@ -283,9 +290,9 @@ mod tests {
     proptest! {
         #[test]
         fn an_aim_lies_within_its_stretch(
-            fraction in 0.0..1.0f64, left in 0.0..1.0f64)
+            fraction in 0.0..1.0f64, done in 0usize..5)
         {
-            let aim = Window::new(&steps()).aim(fraction, left);
+            let aim = Window::new(&steps()).aim(fraction, done);
             let step = steps().into_iter()
                 .find(|step| step.name.clone().unwrap_or(name("start")) == aim.anchor.name())
                 .unwrap();
