@@ -17,7 +17,10 @@ use crate::record::{Origin, Place, Recorder};
 use crate::workdir;
 
 /// A kill that came too late is made up for by another one, so many times.
-const TRIES_PER_KILL: u32 = 8;
+const TRIES_PER_KILL: u32 = 12;
+
+/// Each kill that came too late makes the ones that make up for it come so much earlier.
+const HASTE: f64 = 0.8;
 
 /// Below this the run directory counts as full.
 const RUN_DIR_FULL_BELOW_BYTES: u64 = 1 << 20;
@@ -96,8 +99,12 @@ impl<'a> Campaign<'a> {
         let mut tries = left.len() as u32 * TRIES_PER_KILL;
         let mut redrawn = 0;
         let mut attempt = 0;
+        let mut haste = 1.0;
         while !left.is_empty() && tries > 0 {
-            let done = self.chain(iteration, index, &left, &mut attempt, stream)?;
+            let done = self.chain(iteration, index, &left, haste, &mut attempt, stream)?;
+            if done.attempted > done.landed {
+                haste *= HASTE;
+            }
             tries = tries.saturating_sub(done.attempted);
             let still = left.len().saturating_sub(done.landed as usize);
             left = (0..still)
@@ -115,6 +122,7 @@ impl<'a> Campaign<'a> {
         iteration: u64,
         index: usize,
         kills: &[DrawnKill],
+        haste: f64,
         attempt: &mut u32,
         stream: &mut Stream,
     ) -> Result<Done, Error> {
@@ -123,7 +131,7 @@ impl<'a> Campaign<'a> {
         let phase = &mut phases[index];
         let place = Place::new(iteration, phase);
         let seam_sees_all = phase.fingerprint.is_some();
-        let (finished, late) = run_chain(ground, phase, kills)?;
+        let (finished, late) = run_chain(ground, phase, kills, haste)?;
         let Finished { crashes, judgement, written } = finished;
         if seam_sees_all && judgement.verdict == Verdict::Recovered {
             self.live.confirmed(index, written);
@@ -161,13 +169,15 @@ fn run_chain(
     ground: &Ground,
     phase: &mut PreparedPhase,
     kills: &[DrawnKill],
+    haste: f64,
 ) -> Result<(Finished, Option<Aim>), Error> {
     let window = phase.window.clone();
     let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
         // A tool that doesn't write what is there already goes on from here.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
-        let aim = window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX));
+        let mut aim = window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX));
+        aim.delay = aim.delay.mul_f64(haste);
         if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), kill.wipe)? {
             return Ok((chain.finish(Some(*attempt))?, Some(aim)));
         }

@@ -68,7 +68,17 @@ pub enum Error {
     },
     /// Where results go.
     #[error(transparent)]
-    Store(#[from] reports::StoreError),
+    Store(reports::StoreError),
+    /// A disk is full.
+    #[error(
+        "the disk is full: `{path}` can't be written; what was done is kept, so free some space and run it again"
+    )]
+    DiskFull {
+        /// File that could not be written.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The run directory is taken.
     #[error("the run directory `{0}` exists and is not empty; name another one with --run-dir")]
     RunDirTaken(PathBuf),
@@ -191,6 +201,7 @@ impl Error {
             | Self::WorkDir(_)
             | Self::Io { .. }
             | Self::Store(_)
+            | Self::DiskFull { .. }
             | Self::Containment(_)
             | Self::Subject(_)
             | Self::WorkDirFull { .. }
@@ -209,6 +220,18 @@ impl Error {
     /// For a closure on a path.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+impl From<reports::StoreError> for Error {
+    fn from(error: reports::StoreError) -> Self {
+        match error {
+            reports::StoreError::Write { path, source } => Self::io(path)(source),
+            error => Self::Store(error),
+        }
     }
 }

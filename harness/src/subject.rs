@@ -45,7 +45,7 @@ pub struct Subject {
 }
 
 /// One run and what it did.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
     /// How it went.
     pub run: Run,

@@ -46,7 +46,7 @@ fn processes_at(path: &Path) -> Vec<String> {
 fn bad_input_is_one_line_with_the_place_and_exit_2_and_leaves_nothing() {
     let bench = Bench::new();
     let file = |name: &str, text: &str| {
-        let path = bench.path().join(name);
+        let path = bench.dir.path().join(name);
         fs::write(&path, text).unwrap();
         path.to_string_lossy().into_owned()
     };
@@ -96,7 +96,7 @@ fn a_missing_program_is_exit_5_with_the_package_that_has_it() {
     let shipped = scenarios::shipped().iter().find(|s| s.name == "renumber").unwrap().text;
     let line =
         shipped.lines().find(|line| line.starts_with("requires")).expect("renumber requires something");
-    let path = bench.path().join("needs-more.toml");
+    let path = bench.dir.path().join("needs-more.toml");
     fs::write(&path, shipped.replace(line, "requires = [\"mkfs.f2fs\"]")).unwrap();
     let output = bench.killpoint("run", &[path.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
@@ -108,7 +108,7 @@ fn a_missing_program_is_exit_5_with_the_package_that_has_it() {
 fn a_tool_that_fails_by_itself_is_exit_3() {
     let bench = Bench::new();
     let shipped = scenarios::shipped().iter().find(|s| s.name == "renumber").unwrap().text;
-    let path = bench.path().join("fails.toml");
+    let path = bench.dir.path().join("fails.toml");
     let broken = shipped.replace("label:", "label:no such ");
     assert_ne!(broken, shipped);
     fs::write(&path, broken).unwrap();
@@ -133,7 +133,7 @@ fn one_seed_draws_one_plan_and_another_seed_another() {
 
 /// Starts a long campaign and waits for its first kills.
 fn start_soak(bench: &Bench, extra: &[&str]) -> Child {
-    let work = bench.path().join("work");
+    let work = bench.dir.path().join("work");
     fs::create_dir_all(&work).unwrap();
     let arguments =
         [&["renumber", "--for", "1h", "--seed", "1", "--work-dir", work.to_str().unwrap()], extra].concat();
@@ -154,8 +154,8 @@ fn a_signal_keeps_what_was_done_and_leaves_nothing_behind() {
         let report = bench.report();
         assert!(report["points"]["landed"].as_u64() > Some(0), "{report}");
         assert!(text_of(&output).contains(name), "{}", text_of(&output));
-        assert_eq!(names_in(&bench.path().join("work")), [] as [&str; 0]);
-        assert_eq!(processes_at(&bench.path().join("work")), [] as [&str; 0]);
+        assert_eq!(names_in(&bench.dir.path().join("work")), [] as [&str; 0]);
+        assert_eq!(processes_at(&bench.dir.path().join("work")), [] as [&str; 0]);
     }
 }
 
@@ -165,7 +165,7 @@ fn after_killpoint_itself_was_killed_no_tool_runs_and_the_next_campaign_tidies_u
     let mut child = start_soak(&bench, &[]);
     child.kill().unwrap();
     child.wait().unwrap();
-    let work = bench.path().join("work");
+    let work = bench.dir.path().join("work");
     wait_for("the end of the tool", || processes_at(&work).is_empty());
     assert_eq!(names_in(&work).len(), 1, "a killed campaign can't remove its working area");
 
@@ -209,13 +209,13 @@ fn a_full_disk_under_the_run_directory_ends_the_campaign_with_its_results_kept()
     assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("full"), "{}", text_of(&output));
     assert!(bench.report()["points"]["landed"].as_u64() > Some(0));
-    assert_eq!(names_in(&bench.path().join("work")), [] as [&str; 0]);
+    assert_eq!(names_in(&bench.dir.path().join("work")), [] as [&str; 0]);
 }
 
 #[test]
 fn a_full_working_area_is_no_finding_of_the_tool() {
     let bench = Bench::new();
-    let disk = Tmpfs::mount(bench.path().join("work"), "size=1g");
+    let disk = Tmpfs::mount(bench.dir.path().join("work"), "size=1g");
     let child = start_soak(&bench, &[]);
     let filled = Command::new("dd")
         .args(["if=/dev/zero", "bs=64k", &format!("of={}", disk.0.join("other").display())])

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// Places where pages, chunks and read blocks end.
-const EDGES: [u64; 6] = [0, 4096, 64 << 10, 1 << 20, (1 << 20) + (64 << 10), 3 << 20];
+const EDGES: [u64; 7] = [0, 4096, 64 << 10, 256 << 10, 1 << 20, (1 << 20) + (64 << 10), 3 << 20];
 
 /// A write near one of the edges.
 fn write() -> impl Strategy<Value = (u64, Vec<u8>)> {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 /// A run of killpoint with a run directory and a working area that go with the test.
 pub struct Bench {
-    dir: tempfile::TempDir,
+    /// Everything that the test makes lies here.
+    pub dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -19,11 +20,6 @@ impl Bench {
     /// Where the results go.
     pub fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
-    }
-
-    /// Parent of the working area; it lies in memory like the default one.
-    pub fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The command, with the run directory given.

@@ -1,0 +1,104 @@
+//! Holes of files: walking over the data between them, and making them.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
+
+use super::BLOCK_BYTES;
+
+/// Walks a file's data from front to back, holes left out: reading a hole costs as much as reading data. A file
+/// system that knows no holes shows one stretch of data.
+pub(super) struct DataSeeker<'a> {
+    file: &'a File,
+    limit: u64,
+    /// Whether stretches end where holes begin.
+    exact: bool,
+    /// From here to the start of `known` there is a hole.
+    asked: u64,
+    known: Range<u64>,
+}
+
+impl<'a> DataSeeker<'a> {
+    /// Stretches end where holes begin.
+    pub fn exact(file: &'a File, limit: u64) -> Self {
+        Self { file, limit, exact: true, asked: 0, known: 0..0 }
+    }
+
+    /// Stretches end at the next block's start at the latest and may have holes in them, which read as zeros: to find
+    /// where a hole begins, the kernel looks at each page before it, which takes almost as long as reading them.
+    pub fn blockwise(file: &'a File, limit: u64) -> Self {
+        Self { exact: false, ..Self::exact(file, limit) }
+    }
+
+    /// The first byte of data at or after `at`, below the limit.
+    pub fn next_from(&mut self, at: u64) -> io::Result<Option<u64>> {
+        if at >= self.limit {
+            return Ok(None);
+        }
+        if !(self.asked..self.known.end).contains(&at) {
+            self.known = match self.seek(at, Whence::SeekData) {
+                Ok(start) if self.exact => start..self.seek(start, Whence::SeekHole)?,
+                Ok(start) => start..start.saturating_add(1).next_multiple_of(BLOCK_BYTES as u64),
+                Err(Errno::ENXIO) => self.limit..self.limit,
+                Err(Errno::EINVAL) => at..self.limit,
+                Err(errno) => return Err(errno.into()),
+            };
+            self.asked = at;
+        }
+        Ok(Some(self.known.start.max(at)).filter(|next| *next < self.limit))
+    }
+
+    /// End of the stretch that [`Self::next_from`] found last, at most the limit.
+    pub fn end(&self) -> u64 {
+        self.known.end.min(self.limit)
+    }
+
+    /// Fills a buffer from a place below the limit, holes as zeros.
+    pub fn fill(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let next = self.next_from(at + done as u64)?.unwrap_or(self.limit);
+            let data = ((next - at) as usize).min(buffer.len());
+            buffer[done..data].fill(0);
+            done = ((self.end() - at) as usize).clamp(data, buffer.len());
+            self.file.read_exact_at(&mut buffer[data..done], at + data as u64)?;
+        }
+        Ok(())
+    }
+
+    fn seek(&self, at: u64, whence: Whence) -> Result<u64, Errno> {
+        let at = i64::try_from(at).map_err(|_| Errno::ENXIO)?;
+        lseek(self.file, at, whence).map(|found| found as u64)
+    }
+}
+
+/// Makes a range of a file read as zeros, and a hole where the file system can.
+pub(super) fn punch(file: &File, range: Range<u64>) -> io::Result<()> {
+    let mut data = DataSeeker::exact(file, range.end);
+    let mut at = range.start;
+    while let Some(next) = data.next_from(at)? {
+        let len = data.end() - next;
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let signed = |n: u64| i64::try_from(n).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+        match fallocate(file, flags, signed(next)?, signed(len)?) {
+            Ok(()) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {
+                let zeros = vec![0; len.min(BLOCK_BYTES as u64) as usize];
+                let mut done = 0;
+                while done < len {
+                    let part = (len - done).min(zeros.len() as u64) as usize;
+                    file.write_all_at(&zeros[..part], next + done)?;
+                    done += part as u64;
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        at = next + len;
+    }
+    Ok(())
+}
