@@ -224,7 +224,7 @@ impl<'a> Chain<'a> {
 fn how_it_failed(attempt: &Attempt, accepted: &[i32]) -> Option<(Verdict, String)> {
     let run = &attempt.run;
     let output = |text: String| {
-        let last = run.stderr.lines().chain(run.stdout.lines()).rfind(|line| !line.trim().is_empty());
+        let last = run.stdout.lines().chain(run.stderr.lines()).rfind(|line| !line.trim().is_empty());
         format!("the resume {text}{}", last.map_or(String::new(), |line| format!(": {}", line.trim())))
     };
     match run.end {

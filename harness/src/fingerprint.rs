@@ -118,7 +118,7 @@ mod tests {
         std::fs::write(&path, vec![7; LEN]).unwrap();
         let mut fingerprint = Fingerprint::of_volume(volume.path()).unwrap().unwrap();
         std::fs::write(&path, vec![8; LEN]).unwrap();
-        fingerprint.update(volume.path(), [0..10].into_iter()).unwrap();
+        fingerprint.update(volume.path(), std::iter::once(0..10)).unwrap();
         assert_ne!(fingerprint.id(), image::content_id(volume.path()).unwrap());
     }
 

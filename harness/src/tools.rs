@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use scenarios::programs;
+
 /// Environment variable that names a folder with tools.
 pub const TOOLS_VARIABLE: &str = "KILLPOINT_TOOLS";
 
@@ -143,7 +145,7 @@ fn build(root: &Path, tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Re
 
 /// Path of a program in the search path that tools under test get, if it is there.
 pub fn find_in_path(program: &str) -> Option<PathBuf> {
-    SEARCH_PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+    programs::find_in(std::env::split_paths(SEARCH_PATH), program)
 }
 
 /// `PATH` of everything that killpoint starts: fixed, so that a result does not depend on the caller's shell.

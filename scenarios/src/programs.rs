@@ -48,10 +48,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
         return is_executable(Path::new(program)).then(|| PathBuf::from(program));
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|file| is_executable(file))
+    let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    find_in(folders, program)
+}
+
+/// Where `program` is: in the first of these folders that has it.
+#[must_use]
+pub fn find_in(folders: impl IntoIterator<Item = PathBuf>, program: &str) -> Option<PathBuf> {
+    folders.into_iter().map(|folder| folder.join(program)).find(|file| is_executable(file))
 }
 
 /// What `program` prints when it is run with `flag`, which asks for its version; `None` where it is not installed.

@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: the binary, with places of its own, and what it left.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
