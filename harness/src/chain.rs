@@ -271,3 +271,57 @@ fn judge(failure: Option<(Verdict, String)>, answers: &[(bool, Answer)]) -> (Ver
         None => (Verdict::Recovered, String::new(), String::new()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(at_crash: bool, oracle: &str, outcome: Outcome) -> (bool, Answer) {
+        (at_crash, Answer { oracle: oracle.to_owned(), outcome })
+    }
+
+    fn failed(text: &str) -> Outcome {
+        Outcome::Failed { explain: text.to_owned() }
+    }
+
+    fn exit(verdict: Verdict) -> Option<(Verdict, String)> {
+        Some((verdict, "the resume exited with 4".to_owned()))
+    }
+
+    /// Each row is a resume's own failure, the answers, and what they add up to.
+    #[test]
+    fn answers_add_up_to_the_worst_of_them() {
+        let held = || answer(false, "gpt", Outcome::Held);
+        let differs = || answer(false, "baseline", failed("3 bytes differ"));
+        let corrupt = || answer(true, "untouched", failed("P3 changed"));
+        let unmeasured = || answer(false, "fsck", Outcome::NotMeasured { why: "no e2fsck".to_owned() });
+        let hung = || answer(false, "fsck", Outcome::Hung { what: "e2fsck".to_owned() });
+        for (failure, answers, verdict, oracle) in [
+            (None, vec![held()], Verdict::Recovered, ""),
+            (None, vec![held(), differs()], Verdict::Diverged, "baseline"),
+            (None, vec![differs(), corrupt()], Verdict::Corrupt, "untouched"),
+            (None, vec![held(), unmeasured()], Verdict::NotMeasured, "fsck"),
+            (None, vec![unmeasured(), differs()], Verdict::Diverged, "baseline"),
+            (None, vec![held(), hung()], Verdict::Hung, "fsck"),
+            // A resume that refuses is not expected to have reached the baseline; data must be intact all the same.
+            (exit(Verdict::Refused), vec![held(), differs()], Verdict::Refused, "exit"),
+            (exit(Verdict::Refused), vec![corrupt(), differs()], Verdict::Corrupt, "untouched"),
+            (exit(Verdict::Crashed), vec![differs()], Verdict::Crashed, "exit"),
+            (exit(Verdict::Hung), vec![held()], Verdict::Hung, "exit"),
+        ] {
+            let (found, by, _) = judge(failure.clone(), &answers);
+            assert_eq!((found, by.as_str()), (verdict, oracle), "{failure:?} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_holds_every_failure_once_and_says_which_was_at_the_crash() {
+        let answers = [
+            answer(true, "gpt", failed("no valid copy")),
+            answer(true, "gpt", failed("no valid copy")),
+            answer(false, "baseline", failed("3 bytes differ")),
+        ];
+        let (.., explain) = judge(None, &answers);
+        assert_eq!(explain, "gpt: at the crash, no valid copy; baseline: 3 bytes differ");
+    }
+}

@@ -76,12 +76,7 @@ impl Recorder {
         attempt: &mut u32,
         stream: &mut Stream,
     ) -> Result<u32, Error> {
-        let mut writes_left = writes_after;
-        let mut landed = vec![false; crashes.len()];
-        for (crash, landed) in crashes.iter().zip(&mut landed).rev() {
-            *landed = crash.before_last_op || writes_left > 0;
-            writes_left += crash.writes;
-        }
+        let landed = landed(crashes.iter().map(|crash| (crash.before_last_op, crash.writes)), writes_after);
         for (crash, landed) in crashes.iter().zip(&landed) {
             *attempt += 1;
             let distinct = self.seen.insert((place.phase.clone(), crash.content_id));
@@ -171,6 +166,46 @@ impl Recorder {
             point: points.join(", then "),
             oracle: judgement.oracle,
             explain: judgement.explain,
+        }
+    }
+}
+
+/// Which kills of a chain fell before the last op of their run. Of each it is known whether that is sure from the run
+/// alone, and how much the run wrote.
+fn landed(kills: impl DoubleEndedIterator<Item = (bool, usize)>, writes_after: usize) -> Vec<bool> {
+    let mut writes_left = writes_after;
+    let mut landed: Vec<bool> = kills
+        .rev()
+        .map(|(sure, writes)| {
+            let landed = sure || writes_left > 0;
+            writes_left += writes;
+            landed
+        })
+        .collect();
+    landed.reverse();
+    landed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_landed_if_its_run_shows_it_or_anything_was_left_to_write() {
+        for (kills, writes_after, expected) in [
+            (&[(true, 5)][..], 0, &[true][..]),
+            (&[(false, 5)], 3, &[true]),
+            // Killed after its last write: no resume has anything to do.
+            (&[(false, 5)], 0, &[false]),
+            // The second resume wrote, so the first kill was before the end; the last two were not.
+            (&[(false, 0), (false, 4), (false, 0)], 0, &[true, false, false]),
+            (&[(true, 9), (false, 0), (false, 0)], 1, &[true, true, true]),
+        ] {
+            assert_eq!(
+                landed(kills.iter().copied(), writes_after),
+                expected,
+                "{kills:?}, then {writes_after}"
+            );
         }
     }
 }

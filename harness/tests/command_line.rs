@@ -228,6 +228,41 @@ fn a_full_working_area_is_no_finding_of_the_tool() {
 }
 
 #[test]
+fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
+    let show = Command::new(env!("CARGO_BIN_EXE_killpoint"))
+        .args(["show", "renumber", "--format", "json"])
+        .output()
+        .unwrap();
+    let show: serde_json::Value = serde_json::from_slice(&show.stdout).unwrap();
+    let digest = show["digest"].as_str().unwrap();
+    let repro = |op: u64, fixture: &str, crash: &str| {
+        let bench = Bench::new();
+        let token = format!("kp1:renumber:{digest}:s1:grow:a{op}k:{fixture}:{crash}");
+        let output = bench.killpoint("repro", &[&token]).output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), stdout, text_of(&output), bench)
+    };
+    let zeros = "0".repeat(16);
+
+    let (code, _, text, bench) = repro(20, &zeros, &zeros);
+    assert_eq!(code, Some(2), "another fixture: {text}");
+    let fixture = bench.events("fixture-ready")[0]["fixture_id"].as_str().unwrap()[..16].to_owned();
+
+    let (code, stdout, text, bench) = repro(20, &fixture, &zeros);
+    assert_eq!(code, Some(4), "another crash state: {text}");
+    assert!(stdout.contains("crash state"), "{stdout}");
+    let crash = bench.events("kill")[0]["content_id"].as_str().unwrap()[..16].to_owned();
+
+    let (code, stdout, text, _) = repro(20, &fixture, &crash);
+    assert_eq!(code, Some(0), "this tool recovers from it: {text}");
+    assert!(stdout.contains("now passes"), "{stdout}");
+
+    let (code, stdout, text, _) = repro(1_000_000, &fixture, &crash);
+    assert_eq!(code, Some(4), "there is no such op: {text}");
+    assert!(stdout.contains("did not land"), "{stdout}");
+}
+
+#[test]
 fn list_and_show_print_what_ships() {
     let killpoint = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_killpoint")).args(arguments).output().unwrap();
