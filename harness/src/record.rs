@@ -151,7 +151,6 @@ impl Recorder {
             crash: token::short(crash),
             bug: self.origin.bug.clone(),
         };
-        let points: Vec<String> = token.kills.iter().map(|kill| kill.describe()).collect();
         let file = match &self.origin.scenario_file {
             Some(path) => format!(" --scenario '{}'", path.display()),
             None => String::new(),
@@ -163,7 +162,7 @@ impl Recorder {
             verdict: judgement.verdict,
             phase: place.phase.clone(),
             step: crashes.last().map_or("start", |crash| &crash.step).to_owned(),
-            point: points.join(", then "),
+            point: token.describe_kills(),
             oracle: judgement.oracle,
             explain: judgement.explain,
         }

@@ -6,13 +6,16 @@
 //! ```
 //!
 //! The kills are faults as in [`fault_backend::fault`], one per run of the tool, each with what became of the scratch
-//! directory after it: `k` kept, `w` wiped. The digest is the resolved scenario's and the other two are content ids,
+//! directory after it: `k` kept, `w` wiped; `-` stands for none. The digest is the resolved scenario's and the other two are content ids,
 //! each cut to 16 digits: enough to notice a change, which is all that they are for.
 
 use std::fmt;
 use std::str::FromStr;
 
 use fault_backend::{Action, ContentId, Fault};
+
+/// In place of kills, where there are none.
+const NO_KILLS: &str = "-";
 
 /// Digits of a digest or content id in a token.
 const ID_DIGITS: usize = 16;
@@ -30,7 +33,7 @@ pub struct Token {
     pub seed: u64,
     /// Phase.
     pub phase: String,
-    /// The kills, one per run of the tool; at least one.
+    /// The kills, one per run of the tool; none where the tool failed before it was killed.
     pub kills: Vec<TokenKill>,
     /// Content id of the fixture, 16 digits.
     pub fixture: String,
@@ -76,6 +79,16 @@ pub fn short(id: ContentId) -> String {
     id.to_string()[..ID_DIGITS].to_owned()
 }
 
+impl Token {
+    /// The kills in words.
+    pub fn describe_kills(&self) -> String {
+        match self.kills.as_slice() {
+            [] => "not at all".to_owned(),
+            kills => kills.iter().map(TokenKill::describe).collect::<Vec<_>>().join(", then "),
+        }
+    }
+}
+
 impl TokenKill {
     /// The kill in words.
     pub fn describe(&self) -> String {
@@ -97,6 +110,9 @@ impl fmt::Display for Token {
             write!(f, "@{scale}")?;
         }
         write!(f, ":{}:s{}:{}:", self.digest, self.seed, self.phase)?;
+        if self.kills.is_empty() {
+            f.write_str(NO_KILLS)?;
+        }
         for (i, kill) in self.kills.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
             write!(f, "{comma}{}{}", kill.fault, if kill.wipe { 'w' } else { 'k' })?;
@@ -137,7 +153,10 @@ impl FromStr for Token {
             digest: hex("scenario digest", digest)?,
             seed: seed.strip_prefix('s').and_then(|s| s.parse().ok()).ok_or_else(|| wrong("seed", seed))?,
             phase: phase.to_owned(),
-            kills: kills.split(',').map(parse_kill).collect::<Result<_, _>>()?,
+            kills: match kills {
+                NO_KILLS => Vec::new(),
+                kills => kills.split(',').map(parse_kill).collect::<Result<_, _>>()?,
+            },
             fixture: hex("fixture id", fixture)?,
             crash: hex("crash state id", crash)?,
             bug: match bug {
@@ -180,7 +199,7 @@ mod tests {
         #[test]
         fn a_token_parses_back_from_its_text(
             scenario in "[a-z0-9-]{1,12}", scale in prop::option::of("[a-z]{1,6}"), digest in "[0-9a-f]{16}",
-            seed in any::<u64>(), phase in "[a-z-]{1,8}", kills in prop::collection::vec(any_kill(), 1..5),
+            seed in any::<u64>(), phase in "[a-z-]{1,8}", kills in prop::collection::vec(any_kill(), 0..5),
             fixture in "[0-9a-f]{16}", crash in "[0-9a-f]{16}", bug in prop::option::of("[a-z-]{1,12}"))
         {
             let token = Token { scenario, scale, digest, seed, phase, kills, fixture, crash, bug };

@@ -58,8 +58,7 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
 }
 
 fn describe(token: &Token, reproduced: &Reproduced) -> String {
-    let points: Vec<String> = token.kills.iter().map(|kill| kill.describe()).collect();
-    let points = points.join(", then ");
+    let points = token.describe_kills();
     let phase = &token.phase;
     let result = match reproduced {
         Reproduced::Judged(judgement) if judgement.verdict == Verdict::Recovered => {
@@ -75,5 +74,5 @@ fn describe(token: &Token, reproduced: &Reproduced) -> String {
             format!("not measured: the crash state is `{found}`, and the token's is `{recorded}`")
         }
     };
-    format!("phase {phase}, killed {points}\n{result}\n\n")
+    format!("phase {phase}, killed: {points}\n{result}\n\n")
 }
