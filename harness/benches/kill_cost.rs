@@ -2,7 +2,7 @@
 //!
 //! The campaign is the real command with everything that it does, preparation left out; what it is measured against
 //! is taken beside it, the comparison before and after. The table goes to standard output, and with `--save` to
-//! `reports/bench/kill-cost.md`. The exit code is 1 where a target is missed.
+//! `reports/bench/kill-cost.md`. The targets are for scale `full`; the exit code is 1 where one is missed there.
 //!
 //! `cargo bench -p killpoint --bench kill_cost [-- --scale small|full --iterations N --seed S --save]`
 
@@ -19,6 +19,8 @@ use killpoint::image;
 use reports::{Event, EventLog, Report};
 
 const SCENARIO: &str = "mixed-layout";
+/// The scale that the targets are for: at a small one the fixed costs of a process count for more.
+const TARGET_SCALE: &str = "full";
 /// Time per kill over bare run and comparison: at most this.
 const TARGET_RATIO: f64 = 1.5;
 /// Memory of killpoint at its peak: at most this.
@@ -71,7 +73,8 @@ fn main() -> Result<ExitCode> {
         }
         fs::write(&path, table).with_context(|| format!("`{}` can't be written", path.display()))?;
     }
-    let met = figures.ratio() <= TARGET_RATIO && campaign.peak_bytes <= TARGET_MEMORY_BYTES;
+    let met = args.scale != TARGET_SCALE
+        || figures.ratio() <= TARGET_RATIO && campaign.peak_bytes <= TARGET_MEMORY_BYTES;
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -218,7 +221,7 @@ impl Figures {
             ("full comparison, `cmp`", seconds(self.cmp_s)),
             (
                 "**per kill / (bare run + quicker comparison)**",
-                format!("**{:.2}** (target {TARGET_RATIO})", self.ratio()),
+                format!("**{:.2}** (target {TARGET_RATIO} at scale {TARGET_SCALE})", self.ratio()),
             ),
             (
                 "**killpoint's peak memory**",
