@@ -133,7 +133,7 @@ impl Screen<'_> {
         };
         let done = format!("{}, seed {}{scale}", many(report.iterations, "iteration"), report.seed);
         let interior = format!(
-            "{} of {} ({}) left content between start and baseline",
+            "{} of {} ({}) lie between start and baseline",
             report.interior.kills,
             many(report.points.landed, "landed kill"),
             percent(report.interior.share)
