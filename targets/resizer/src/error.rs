@@ -3,7 +3,8 @@
 //! Every message is one line that says what failed, on what, and why; a failed program's output follows it. The
 //! source error with its errno is kept.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::usage::UsageError;
@@ -153,6 +154,12 @@ impl Error {
             Error::Tool { .. } => 4,
         }
     }
+}
+
+/// Prints a line to standard error. A reader that went away must not stop the work half way, so failures are of no
+/// account.
+pub fn report(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn describe_status(status: Option<i32>) -> String {

@@ -7,6 +7,8 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use ::gpt::disk::LogicalBlockSize;
 use nix::errno::Errno;
@@ -16,6 +18,11 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::usage::UsageError;
 use crate::{gpt, ioctl};
+
+/// How often the lock is asked for, and the pause between. A resizer that is killed while it starts a program leaves
+/// the lock to that child until the program itself runs, and a resume must not fail for that.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a disk is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +67,7 @@ impl FileDisk {
                     Err(source) => cannot_open(source),
                 }
             })?;
-        let mut file =
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-                Errno::EWOULDBLOCK => Error::from(UsageError::InUse { path: path.clone() }),
-                other => Error::Io { what: "lock", path: path.clone(), source: other.into() },
-            })?;
+        let mut file = lock(file, &path)?;
         // A device's metadata does not hold its length, its end does.
         let len_bytes = file.seek(SeekFrom::End(0)).map_err(Error::io("find the end of", &path))?;
         let disk = FileDisk { file, path, len_bytes, device: is_device.then(|| meta.rdev()) };
@@ -103,6 +106,20 @@ impl FileDisk {
     pub fn file(&self) -> &File {
         &self.file
     }
+}
+
+fn lock(mut file: File, path: &Path) -> Result<Flock<File>> {
+    for _ in 0..LOCK_ATTEMPTS {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(locked),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => {
+                return Err(Error::Io { what: "lock", path: path.to_path_buf(), source: errno.into() });
+            }
+        };
+        thread::sleep(LOCK_PAUSE);
+    }
+    Err(UsageError::InUse { path: path.to_path_buf() }.into())
 }
 
 /// Whether no one may write a file. Root could all the same, but someone has meant this.

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::disk::{Disk, Extent};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::patch::{self, Patch};
+use crate::usage::UsageError;
 use crate::{ext4, fat, planted};
 use stage::Stage;
 
@@ -135,10 +136,21 @@ fn require_e2fsprogs() -> Result<()> {
     Ok(())
 }
 
+/// Refuses where no staged copy can be made, which a later step would find out when the table has changed already.
+fn require_scratch(tools: &Tools) -> Result<()> {
+    match Stage::create(tools, 0) {
+        Err(Error::Io { source, .. }) => {
+            Err(UsageError::Scratch { path: tools.scratch.clone(), source }.into())
+        }
+        other => other.map(drop),
+    }
+}
+
 /// Checks an ext4 file system in place. With `fix`, what e2fsck finds is repaired and an unclean journal replayed;
 /// without, both are refused.
 pub fn check_ext4(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Result<()> {
     require_e2fsprogs()?;
+    require_scratch(tools)?;
     let Some(info) = ext4::probe(disk, at)? else {
         return Err(ext4::not_ext4(at));
     };
@@ -202,11 +214,14 @@ pub(crate) fn child_name(path: &Path, writable: bool) -> Result<(OsString, Optio
 /// copy. With `fix`, what fsck.fat repairs there is written back.
 pub fn check_fat(disk: &dyn Disk, at: Extent, fix: bool, tools: &Tools) -> Result<()> {
     if find("fsck.fat").is_none() {
-        eprintln!(
-            "warning: fsck.fat is not installed (Debian package dosfstools): EFI System is not checked by it"
-        );
+        error::report(format_args!(
+            "warning: fsck.fat is not installed (Debian package dosfstools): the FAT file system at byte {} is not \
+             checked by it",
+            at.offset_bytes
+        ));
         return fat::check(disk, at);
     }
+    require_scratch(tools)?;
     let mut stage = Stage::create(tools, at.len_bytes)?;
     stage.copy_all(disk, at)?;
     tools.run(Call {

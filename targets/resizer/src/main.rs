@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use resizer::cli::{self, Args};
+use resizer::error::report;
 
 /// The exit code of a command that makes no sense.
 const USAGE: u8 = 2;
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     match cli::run(&args, &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("resizer: error: {error}");
+            report(format_args!("resizer: error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -32,6 +33,6 @@ fn explain(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let message = paragraph.join(" ");
-    eprintln!("resizer: error: {}", message.strip_prefix("error: ").unwrap_or(&message));
+    report(format_args!("resizer: error: {}", message.strip_prefix("error: ").unwrap_or(&message)));
     ExitCode::from(USAGE)
 }

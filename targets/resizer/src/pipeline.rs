@@ -219,8 +219,10 @@ pub fn judge(disk: &dyn Disk, plan: &Plan) -> Result<()> {
     }
     for Move { from, to, .. } in &plan.moves {
         let (source, target) = (plan.updated.extent(*from), plan.updated.extent(*to));
-        if Content::probe(disk, source)? == Content::Fat {
-            fat::check_growable(disk, source, target.len_bytes)?;
+        match Content::probe(disk, source)? {
+            Content::Fat => fat::check_growable(disk, source, target.len_bytes)?,
+            Content::Ext4 => ext4::check_relocation(disk, source)?,
+            Content::Squashfs | Content::Unknown => {}
         }
     }
     Ok(())

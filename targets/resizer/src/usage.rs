@@ -36,6 +36,14 @@ pub enum UsageError {
         /// The path given.
         path: PathBuf,
     },
+    /// The directory for temporary copies can't take any.
+    #[error("can't put temporary copies into `{}`: {source}; --scratch names another directory", .path.display())]
+    Scratch {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A device's sectors are neither 512 nor 4096 bytes long.
     #[error("`{}` has sectors of {bytes} bytes; only 512 and 4096 are supported", .path.display())]
     SectorSize {

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use common::layout::{self, Spec};
+use common::place::temp_dir;
 use common::program::{self, Image};
 use common::{filesystems, oracle};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -28,7 +29,7 @@ impl Loop {
         let (sector, path) = (sector.to_string(), image.path());
         let args = ["--find", "--show", "--sector-size", &sector, path.to_str().unwrap()];
         let device = PathBuf::from(filesystems::tool("losetup", &[options, &args].concat()).trim());
-        Loop { device, nodes: tempfile::tempdir().unwrap() }
+        Loop { device, nodes: temp_dir() }
     }
 
     fn name(&self) -> &str {
@@ -150,7 +151,7 @@ fn a_mounted_partition_is_refused() {
     let image = Image::new(&filesystems::mixed());
     let device = Loop::attach(&image, 512);
     device.announce(&image.bytes(), 512);
-    let (node, place) = (device.node(9), tempfile::tempdir().unwrap());
+    let (node, place) = (device.node(9), temp_dir());
     let place = place.path().to_str().unwrap();
     filesystems::tool("mount", &["-o", "ro,noload", node.to_str().unwrap(), place]);
     let ended = device.run(&["--grow-partition", "label:P3:24M"]);

@@ -9,7 +9,7 @@ mod common;
 use ::gpt::disk::LogicalBlockSize;
 use common::layout::{self, MIB, Spec};
 use common::memory::{MemoryDisk, Op};
-use common::oracle;
+use common::{oracle, scale};
 use proptest::prelude::*;
 use resizer::error::Result;
 use resizer::fstools::Tools;
@@ -84,7 +84,7 @@ fn a_run_cut_off_after_any_operation_resumes_to_the_same_bytes() {
         let wanted = oracle::owned(&end, sector);
         assert!(ops > 40, "the copies consist of many writes: {ops}");
         for point in 0..ops {
-            let cut = MemoryDisk::new(start.clone()).cut_after(point);
+            let cut = MemoryDisk::new(start.clone()).cut_after(point, 0);
             assert!(run(&cut, &command).is_err(), "cut off after {point}");
             let state = cut.into_bytes();
             assert_bootable(&start, &state, &end, sector, &format!("after operation {point}"));
@@ -182,7 +182,7 @@ fn layouts() -> impl Strategy<Value = (Vec<Spec>, Vec<(u32, usize)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: scale::cases(24), max_shrink_iters: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two cuts at random places, the second in the first resume, on random layouts.
     #[test]
@@ -204,7 +204,7 @@ proptest! {
         let end = whole.into_bytes();
         let mut state = start.clone();
         for cut in [cuts.0, cuts.1] {
-            let disk = MemoryDisk::new(state).cut_after((ops as f64 * cut) as usize);
+            let disk = MemoryDisk::new(state).cut_after((ops as f64 * cut) as usize, 0);
             // The second may well come to its end.
             let _ = run(&disk, &command);
             state = disk.into_bytes();

@@ -3,24 +3,28 @@
 //! mke2fs and debugfs make the fixtures; e2fsck and debugfs judge the results. Crashes are the subject of
 //! `ext4_crash.rs`.
 
-mod fs_support;
+mod common;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::OnceLock;
 
-use fs_support::ext4::{
+use common::ext4::{
     AT, DISK_BYTES, GUID, MIB, SHRUNK_BYTES, VARIANTS, contents, fixture, kept, outside, record, shrink,
     tools,
 };
-use fs_support::{MemDisk, tool};
+use common::filesystems::tool;
+use common::memory::MemoryDisk;
+use common::place::temp_dir;
+use common::scale::cases;
 use proptest::prelude::*;
 use resizer::disk::Extent;
 use resizer::error::Error;
 use resizer::ext4;
 use resizer::file_disk::{Access, FileDisk};
 use resizer::fstools::{self, Tools};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 /// A disk whose file system debugfs has changed.
 fn edited(disk: &[u8], commands: &str) -> Vec<u8> {
@@ -44,7 +48,7 @@ fn a_shrink_keeps_every_file_and_leaves_a_clean_file_system() {
         assert!(outside(&run.before) == outside(&run.after));
         assert_eq!(fs::read_dir(run.scratch.path()).unwrap().count(), 0, "a staged copy was left");
 
-        let info = ext4::probe(&MemDisk::new(run.after.clone()), AT).unwrap().unwrap();
+        let info = ext4::probe(&MemoryDisk::new(run.after.clone()), AT).unwrap().unwrap();
         assert!(info.size_bytes <= SHRUNK_BYTES && &info.label[..6] == b"keepme");
     }
 }
@@ -110,8 +114,8 @@ fn a_shrink_that_moves_inodes_keeps_every_time() {
             script += &format!("sif {path} uid {index}\n");
         }
         let before = edited(&plain, &script);
-        let disk = MemDisk::new(before.clone());
-        let scratch = TempDir::new().unwrap();
+        let disk = MemoryDisk::new(before.clone());
+        let scratch = temp_dir();
         shrink(&disk, &tools(&scratch)).unwrap();
 
         let old = inodes(&before[AT.offset_bytes as usize..AT.end_bytes() as usize], &paths);
@@ -130,7 +134,7 @@ fn a_shrink_that_moves_inodes_keeps_every_time() {
 #[test]
 fn a_shrink_done_again_writes_nothing() {
     let run = record(VARIANTS[0]);
-    let disk = MemDisk::new(run.after.clone());
+    let disk = MemoryDisk::new(run.after.clone());
     shrink(&disk, &tools(&run.scratch)).unwrap();
     assert!(disk.ops.borrow().is_empty());
 }
@@ -142,8 +146,8 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
     for options in VARIANTS {
         let mut before = fixture(options);
         before.resize(target.end_bytes() as usize, 0x5A);
-        let scratch = TempDir::new().unwrap();
-        let disk = MemDisk::new(before.clone());
+        let scratch = temp_dir();
+        let disk = MemoryDisk::new(before.clone());
         ext4::relocate(&disk, source, target, &tools(&scratch)).unwrap();
         let moved = disk.slice(target);
         let old = contents(&before[source.offset_bytes as usize..source.end_bytes() as usize]);
@@ -152,7 +156,7 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
         assert_eq!(info.size_bytes, 67 * MIB);
 
         // What lay in the target before must not show, and a second time there is nothing to write.
-        let other = MemDisk::new(before.clone());
+        let other = MemoryDisk::new(before.clone());
         other.bytes.borrow_mut()[target.offset_bytes as usize..].fill(0xA5);
         ext4::relocate(&other, source, target, &tools(&scratch)).unwrap();
         assert!(other.slice(target) == moved, "{options:?}: the target shows what lay there before");
@@ -164,8 +168,8 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
 
 #[test]
 fn a_shrink_below_what_is_used_is_refused_before_the_first_write() {
-    let disk = MemDisk::new(fixture(VARIANTS[0]));
-    let scratch = TempDir::new().unwrap();
+    let disk = MemoryDisk::new(fixture(VARIANTS[0]));
+    let scratch = temp_dir();
     assert!(matches!(ext4::check_shrink(&disk, AT, 4 * MIB), Err(Error::BelowUsed { .. })));
     let failed = ext4::shrink(&disk, AT, &GUID, 4 * MIB, &tools(&scratch));
     assert!(matches!(failed, Err(Error::BelowUsed { .. })), "{failed:?}");
@@ -177,7 +181,7 @@ fn a_shrink_below_what_is_used_is_refused_before_the_first_write() {
 fn an_unclean_journal_is_refused_with_the_flag_that_helps() {
     let clean = fixture(VARIANTS[0]);
     let bytes = edited(&clean, "feature needs_recovery");
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let path = dir.path().join("disk.img");
     fs::write(&path, &bytes).unwrap();
     let disk = FileDisk::open(&path, Access::Write).unwrap();
@@ -198,8 +202,8 @@ fn an_unclean_journal_is_refused_with_the_flag_that_helps() {
 
 #[test]
 fn stages_of_killed_runs_are_removed_and_others_are_not() {
-    let disk = MemDisk::new(fixture(VARIANTS[0]));
-    let scratch = TempDir::new().unwrap();
+    let disk = MemoryDisk::new(fixture(VARIANTS[0]));
+    let scratch = temp_dir();
     fs::write(scratch.path().join("resizer-stage-old"), "left over").unwrap();
     fs::write(scratch.path().join("mine"), "kept").unwrap();
     shrink(&disk, &tools(&scratch)).unwrap();
@@ -210,7 +214,7 @@ fn stages_of_killed_runs_are_removed_and_others_are_not() {
 #[test]
 fn a_tail_without_free_blocks_is_refused_before_the_first_write() {
     // One file takes all that the shrink would cut off; nothing is left there for the redo journal.
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let image = dir.path().join("fs.img");
     let image_arg = image.to_str().unwrap();
     fs::File::create(&image).unwrap();
@@ -233,11 +237,11 @@ fn a_tail_without_free_blocks_is_refused_before_the_first_write() {
 
     let mut bytes = vec![0; DISK_BYTES];
     bytes[AT.offset_bytes as usize..AT.end_bytes() as usize].copy_from_slice(&fs::read(&image).unwrap());
-    let disk = MemDisk::new(bytes);
+    let disk = MemoryDisk::new(bytes);
     let new_len = 44 * MIB;
     let planned = ext4::check_shrink(&disk, AT, new_len);
     assert!(matches!(planned, Err(Error::NoJournalSpace { .. })), "{planned:?}");
-    let scratch = TempDir::new().unwrap();
+    let scratch = temp_dir();
     let failed = ext4::shrink(&disk, AT, &GUID, new_len, &tools(&scratch));
     assert!(matches!(failed, Err(Error::NoJournalSpace { .. })), "{failed:?}");
     assert!(disk.ops.borrow().is_empty());
@@ -246,7 +250,7 @@ fn a_tail_without_free_blocks_is_refused_before_the_first_write() {
 /// e2fsprogs take what follows a `?` as options and `TAG=` as a label: such paths must work all the same.
 #[test]
 fn odd_paths_are_checked_and_repaired() {
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let scratch = dir.path().join("scratch?x=1");
     fs::create_dir(&scratch).unwrap();
     let tools = Tools { scratch };
@@ -276,7 +280,7 @@ fn odd_paths_are_checked_and_repaired() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Superblocks and group descriptors with any bytes give an error or work; nothing panics or is written.
     #[test]
@@ -285,16 +289,23 @@ proptest! {
         new_len in 0_u64..60 * MIB,
     ) {
         static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
-        let mut bytes = FIXTURE.get_or_init(|| fixture(VARIANTS[1])).clone();
-        for (at, byte) in changes {
-            // The superblock's first fields and the descriptors that follow it.
-            let at = if at < 1024 { at / 8 } else { at };
-            bytes[AT.offset_bytes as usize + 1024 + at] = byte;
-        }
-        let disk = MemDisk::new(bytes);
-        let _ = ext4::probe(&disk, AT);
-        let _ = ext4::recover(&disk, AT, &GUID);
-        let _ = ext4::check_shrink(&disk, AT, new_len);
-        prop_assert!(disk.ops.borrow().is_empty());
+        let fixture = FIXTURE.get_or_init(|| fixture(VARIANTS[1]));
+        thread_local!(static DISK: OnceCell<MemoryDisk> = const { OnceCell::new() });
+        DISK.with(|disk| {
+            let disk = disk.get_or_init(|| MemoryDisk::new(fixture.clone()));
+            let start = AT.offset_bytes as usize + 1024;
+            let place = start..start + 2048;
+            disk.bytes.borrow_mut()[place.clone()].copy_from_slice(&fixture[place]);
+            for (at, byte) in changes {
+                // The superblock's first fields and the descriptors that follow it.
+                let at = if at < 1024 { at / 8 } else { at };
+                disk.bytes.borrow_mut()[start + at] = byte;
+            }
+            let _ = ext4::probe(disk, AT);
+            let _ = ext4::recover(disk, AT, &GUID);
+            let _ = ext4::check_shrink(disk, AT, new_len);
+            prop_assert!(disk.ops.borrow().is_empty());
+            Ok(())
+        })?;
     }
 }

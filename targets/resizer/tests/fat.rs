@@ -2,21 +2,23 @@
 //!
 //! The fixtures are made by mkfs.fat and filled by mtools; fsck.fat, mtools and the crate fatfs judge the result.
 
-mod fs_support;
+mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use fs_support::{MemDisk, tool};
+use common::filesystems::tool;
+use common::memory::MemoryDisk;
+use common::place::temp_dir;
+use common::scale::cases;
 use proptest::prelude::*;
 use resizer::disk::Extent;
 use resizer::error::Error;
 use resizer::fat::{self, FatKind};
 use resizer::file_disk::{Access, FileDisk};
 use resizer::fstools::{self, Tools};
-use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
 const SOURCE_OFFSET: u64 = MIB;
@@ -78,7 +80,7 @@ impl Case {
 
     /// A file system with directories, long names, fragmented files and free clusters that hold old data.
     fn fixture(&self) -> Vec<u8> {
-        let dir = TempDir::new().unwrap();
+        let dir = temp_dir();
         let image = dir.path().join("fat.img");
         let image_arg = image.to_str().unwrap();
         fs::File::create(&image).unwrap().set_len(self.len_bytes).unwrap();
@@ -114,7 +116,7 @@ impl Case {
 
 /// What fatfs and mtools make of an image: names with attributes and times, and contents.
 fn contents(image: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let path = dir.path().join("fat.img");
     fs::write(&path, image).unwrap();
     tool("fsck.fat", &["-n", path.to_str().unwrap()]);
@@ -157,7 +159,7 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
     for case in &CASES {
         let what = format!("{:?} to {} bytes", case.options, case.new_len_bytes);
         let (source, target) = (case.source(), case.target());
-        let disk = MemDisk::new(case.fixture());
+        let disk = MemoryDisk::new(case.fixture());
         let before = disk.bytes.borrow().clone();
         fat::check_growable(&disk, source, target.len_bytes).unwrap();
         fat::relocate(&disk, source, target).unwrap();
@@ -192,8 +194,8 @@ fn a_relocation_fills_the_target_and_keeps_everything() {
 fn the_target_is_a_function_of_the_source_alone() {
     for case in &CASES {
         let (source, target) = (case.source(), case.target());
-        let disk = MemDisk::new(case.fixture());
-        let other = MemDisk::new(disk.bytes.borrow().clone());
+        let disk = MemoryDisk::new(case.fixture());
+        let other = MemoryDisk::new(disk.bytes.borrow().clone());
         other.bytes.borrow_mut()[target.offset_bytes as usize..target.end_bytes() as usize].fill(0);
         fat::relocate(&disk, source, target).unwrap();
         fat::relocate(&other, source, target).unwrap();
@@ -212,7 +214,7 @@ fn deleted_data_does_not_travel() {
     // The last cluster of the source is free.
     let end = case.source().end_bytes() as usize;
     bytes[end - 512..][..marker.len()].copy_from_slice(marker);
-    let disk = MemDisk::new(bytes);
+    let disk = MemoryDisk::new(bytes);
     fat::relocate(&disk, case.source(), case.target()).unwrap();
     assert!(!disk.slice(case.target()).windows(marker.len()).any(|window| window == marker));
 }
@@ -220,7 +222,7 @@ fn deleted_data_does_not_travel() {
 #[test]
 fn the_free_count_is_that_of_the_new_size() {
     let case = &CASES[3];
-    let disk = MemDisk::new(case.fixture());
+    let disk = MemoryDisk::new(case.fixture());
     fat::relocate(&disk, case.source(), case.target()).unwrap();
     let free = |at: Extent| {
         let image = disk.slice(at);
@@ -234,7 +236,7 @@ fn the_free_count_is_that_of_the_new_size() {
 #[test]
 fn a_fat_that_cannot_grow_so_far_is_refused_before_any_write() {
     for (case, new_len) in [(&CASES[0], 64 * MIB), (&CASES[1], 140 * MIB), (&CASES[4], 300 * MIB)] {
-        let disk = MemDisk::new(case.fixture());
+        let disk = MemoryDisk::new(case.fixture());
         let failed = fat::check_growable(&disk, case.source(), new_len).unwrap_err();
         assert!(matches!(failed, Error::BadContent { .. }), "{failed}");
         assert!(failed.to_string().contains("can't grow"), "{failed}");
@@ -264,7 +266,7 @@ fn damaged_tables_are_refused() {
         for copy in 0..if both { 2 } else { 1 } {
             bytes[table + copy * fat_bytes + entry * 2..][..2].copy_from_slice(&value.to_le_bytes());
         }
-        let disk = MemDisk::new(bytes);
+        let disk = MemoryDisk::new(bytes);
         let failed = fat::relocate(&disk, case.source(), case.target()).unwrap_err().to_string();
         assert!(failed.contains(said), "entry {entry} = {value:#x}: {failed}");
         assert!(disk.ops.borrow().is_empty());
@@ -283,7 +285,7 @@ fn bad_cluster_marks_are_kept() {
     for copy in 0..2 {
         bytes[at + (reserved + copy * fat_sectors) * 512 + 50_000 * 4..][..4].copy_from_slice(&mark);
     }
-    let disk = MemDisk::new(bytes);
+    let disk = MemoryDisk::new(bytes);
     fat::relocate(&disk, case.source(), case.target()).unwrap();
     let moved = disk.slice(case.target());
     assert_eq!(moved[reserved * 512 + 50_000 * 4..][..4], mark);
@@ -296,8 +298,8 @@ fn fsck_fat_repairs_where_it_was_asked_to() {
     let at = SOURCE_OFFSET as usize;
     // A free count that is off is what fsck.fat repairs by itself.
     bytes[at + 512 + 488] ^= 1;
-    let disk = MemDisk::new(bytes);
-    let scratch = TempDir::new().unwrap();
+    let disk = MemoryDisk::new(bytes);
+    let scratch = temp_dir();
     let tools = Tools { scratch: scratch.path().to_path_buf() };
     fstools::check_fat(&disk, case.source(), true, &tools).unwrap();
     assert!(!disk.ops.borrow().is_empty());
@@ -310,7 +312,7 @@ fn fsck_fat_repairs_where_it_was_asked_to() {
 /// 65,525 clusters, the least that mtools takes for FAT32, are 256 MiB here: this disk is a sparse file.
 #[test]
 fn a_fat32_with_sectors_of_4096_bytes_grows() {
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let (image, path) = (dir.path().join("fat.img"), dir.path().join("disk.img"));
     let image_arg = image.to_str().unwrap();
     let source = Extent { offset_bytes: 0, len_bytes: 260 * MIB };
@@ -338,7 +340,7 @@ fn a_fat32_with_sectors_of_4096_bytes_grows() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A boot sector with any bytes in its fields gives an error or works; it never panics, and never writes
     /// outside of the target.
@@ -364,7 +366,7 @@ proptest! {
         for (at, byte) in changes {
             bytes[at] = byte;
         }
-        let disk = MemDisk::new(bytes);
+        let disk = MemoryDisk::new(bytes);
         let source = Extent { offset_bytes: 0, len_bytes: 3 * MIB };
         let target = Extent { offset_bytes: 4 * MIB, len_bytes: new_len };
         let _ = fat::probe(&disk, source);

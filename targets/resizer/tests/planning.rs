@@ -6,6 +6,7 @@ mod common;
 use ::gpt::disk::LogicalBlockSize;
 use common::layout::{self, Spec};
 use common::memory::MemoryDisk;
+use common::scale;
 use proptest::prelude::*;
 use resizer::error::Error;
 use resizer::gpt::{self, Span, Table};
@@ -65,7 +66,7 @@ fn cases() -> impl Strategy<Value = (Vec<Spec>, Vec<(u32, u64)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: scale::cases(96), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn plans_never_overlap_and_lead_to_one_table_from_every_stage(

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use ::gpt::disk::LogicalBlockSize;
 use common::layout::{self, MIB, Spec};
 use common::memory::MemoryDisk;
+use common::place::temp_dir;
 use common::program::{self, Image};
 use common::{filesystems, oracle};
 use resizer::gpt;
@@ -122,7 +123,7 @@ fn partitions_that_overlap_or_leave_the_usable_space_are_refused() {
 
 #[test]
 fn a_disk_that_is_missing_or_no_disk_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = temp_dir();
     for (path, message) in [
         (directory.path().join("absent"), "No such file or directory"),
         (directory.path().to_path_buf(), "is neither a regular file nor a block device"),
@@ -152,8 +153,85 @@ fn a_disk_in_use_by_another_resizer_is_refused() {
     let (code, stderr) = image.run_refused(&["--grow-partition", "label:A:4M"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("is in use by another resizer"), "{stderr}");
-    drop(lock);
+    // What a killed resizer leaves to the child that it was just starting is waited for.
+    let released = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(lock);
+    });
     image.run_ok(&["--grow-partition", "label:A:4M"]);
+    released.join().unwrap();
+}
+
+/// Small file systems with room behind each: FAT12 at index 1, ext4 at index 2.
+fn small() -> Vec<u8> {
+    let mut disk = layout::disk(64, 512, &[Spec::new(1, 1, 2, "FAT"), Spec::new(2, 20, 8, "EXT")]);
+    let directory = temp_dir();
+    let image = directory.path().join("fs");
+    let path = image.to_str().unwrap();
+    for (args, place) in [
+        (&["mkfs.fat", "-F", "12", path][..], MIB..3 * MIB),
+        (&["mke2fs", "-q", "-t", "ext4", path], 20 * MIB..28 * MIB),
+    ] {
+        fs::write(&image, vec![0; place.len()]).unwrap();
+        filesystems::tool(args[0], &args[1..]);
+        disk[place].copy_from_slice(&fs::read(&image).unwrap());
+    }
+    disk
+}
+
+#[test]
+fn a_scratch_directory_that_takes_nothing_is_refused_before_the_table_changes() {
+    let image = Image::new(&small());
+    fs::remove_dir(image.scratch()).unwrap();
+    let grows = ["label:FAT:4M", "label:EXT:12M", "label:EXT:6M"];
+    for absent in [true, false] {
+        if !absent {
+            fs::write(image.scratch(), "a file").unwrap();
+        }
+        for grow in grows {
+            let (code, stderr) = image.run_refused(&["--grow-partition", grow]);
+            assert_eq!(code, 2, "{stderr}");
+            assert!(stderr.contains("can't put temporary copies into `"), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn an_ext4_that_cannot_be_relocated_is_refused_before_the_table_changes() {
+    let mut disk = small();
+    // The superblock's incompatible features: mmp.
+    disk[20 * MIB + 1024 + 0x61] |= 1;
+    let image = Image::new(&disk);
+    for extra in [&[][..], &["--dry-run"]] {
+        let (code, stderr) = image.run_refused(&[&["--grow-partition", "label:EXT:12M"], extra].concat());
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("mmp is not supported"), "{stderr}");
+    }
+}
+
+/// A missing fsck.fat is worth a warning, and nobody has to read it.
+#[test]
+fn without_fsck_fat_a_fat_is_relocated_with_a_warning() {
+    let relocate = || {
+        let image = Image::new(&small());
+        let mut command = program::on_disk(&image.path(), &["--grow-partition", "label:FAT:4M"]);
+        command.env("PATH", "/nonexistent");
+        (image, command)
+    };
+    let (_image, command) = relocate();
+    let ended = program::end(command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "warning: fsck.fat is not installed (Debian package dosfstools): the FAT file system at byte 1048576 is not \
+         checked by it\n"
+    );
+    let (_image, mut unread) = relocate();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = unread.stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

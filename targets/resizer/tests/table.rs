@@ -194,7 +194,7 @@ fn a_disk_that_grew_survives_a_cut_at_every_operation() {
     let ops = whole.ops().len();
     let end = whole.into_bytes();
     for point in 0..ops {
-        let cut = MemoryDisk::new(start.clone()).cut_after(point);
+        let cut = MemoryDisk::new(start.clone()).cut_after(point, 0);
         assert!(gpt::write(&cut, &table).is_err());
         let resumed = MemoryDisk::new(cut.into_bytes());
         let found = gpt::read(&resumed, size).unwrap().table;

@@ -64,6 +64,11 @@ pub fn check_shrink(disk: &dyn Disk, at: Extent, new_len_bytes: u64) -> Result<(
     shrink::check(disk, at, new_len_bytes)
 }
 
+/// Refuses what [`relocate`] can't work with.
+pub fn check_relocation(disk: &dyn Disk, at: Extent) -> Result<()> {
+    require(&Partition { disk, at }).map(drop)
+}
+
 /// Shrinks the file system at `at` to at most `new_len_bytes`; one that is no longer than that is left alone.
 ///
 /// A kill or a power cut at any write leaves either the old file system whole, or a marked journal with which

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use super::layout::{Layout, Partition, Staged};
 use super::usage::Usage;
 use super::{bad, times};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::fstools::stage::Stage;
 use crate::fstools::{Call, Tools, child_name};
 
@@ -77,10 +77,10 @@ pub(super) fn run_resize(
     }
     let resized = Layout::load(staged)?.ok_or_else(|| bad(at, "resize2fs left no file system"))?;
     if !times::restore(partition, layout, staged, &resized)? {
-        eprintln!(
+        error::report(format_args!(
             "warning: files of the ext4 file system at byte {} that resize2fs gave other inode numbers get a new change time: they could not be told apart",
             at.offset_bytes
-        );
+        ));
     }
     run(&staged.stage, "e2fsck", &["-f", "-n"], &[], &[0])?;
     Ok(resized)

@@ -6,12 +6,16 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::layout::{self, MIB, Spec};
+use super::place::temp_dir;
 
-/// Runs a program that a test can't do without.
+/// Runs a program that a test can't do without, its clock fixed; what it printed.
 pub fn tool(program: &str, args: &[&str]) -> String {
     let output = Command::new(program)
         .args(args)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC0")
+        .env("E2FSPROGS_FAKE_TIME", "1700000000")
         .output()
         .unwrap_or_else(|error| panic!("this test needs the program `{program}`: {error}"));
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -30,7 +34,7 @@ const FILES: u32 = 16;
 
 /// An ext4 file system with [`FILES`] files.
 fn ext4(len_mib: usize) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = temp_dir();
     let tree = directory.path().join("tree");
     fs::create_dir(&tree).unwrap();
     for number in 0..FILES {
@@ -46,7 +50,7 @@ fn ext4(len_mib: usize) -> Vec<u8> {
 
 /// Whether the ext4 file system in `bytes` is sound and has all its files.
 pub fn assert_ext4_whole(bytes: &[u8]) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = temp_dir();
     let image = directory.path().join("ext4");
     fs::write(&image, bytes).unwrap();
     tool("e2fsck", &["-f", "-n", text(&image)]);
@@ -60,7 +64,7 @@ pub fn assert_ext4_whole(bytes: &[u8]) {
 }
 
 fn fat32(len_mib: usize) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = temp_dir();
     let image = directory.path().join("fat");
     fs::write(&image, vec![0; len_mib * MIB]).unwrap();
     tool("mkfs.fat", &["-F", "32", "-s", "1", "-n", "EFI", text(&image)]);
@@ -69,7 +73,7 @@ fn fat32(len_mib: usize) -> Vec<u8> {
 
 /// Whether fsck.fat finds the FAT file system in `bytes` sound.
 pub fn assert_fat_sound(bytes: &[u8]) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = temp_dir();
     let image = directory.path().join("fat");
     fs::write(&image, bytes).unwrap();
     tool("fsck.fat", &["-n", text(&image)]);

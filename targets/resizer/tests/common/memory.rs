@@ -1,11 +1,15 @@
-//! A disk in memory that records its operations and can be cut off: after a number of them, or on demand, each
-//! further one fails, as if the process had been killed there.
+//! A disk in memory that records its operations and can be cut off: after a number of them each further one fails, as
+//! if the process had been killed there, the first after some pages.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::Path;
 
-use resizer::disk::Disk;
+use resizer::disk::{Disk, Extent};
+use resizer::patch::WRITE_MAX_BYTES;
+
+/// What a kill can't cut in two.
+const PAGE_BYTES: usize = 4096;
 
 /// What was done to a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,35 +19,37 @@ pub enum Op {
 }
 
 /// The disk.
-#[derive(Default)]
 pub struct MemoryDisk {
-    bytes: RefCell<Vec<u8>>,
-    ops: RefCell<Vec<Op>>,
-    limit: Cell<Option<usize>>,
+    pub bytes: RefCell<Vec<u8>>,
+    /// Everything done so far.
+    pub ops: RefCell<Vec<Op>>,
+    /// Operations that still succeed, and how many pages of the next write do too.
+    left: Cell<(usize, usize)>,
 }
 
 impl MemoryDisk {
     pub fn new(bytes: Vec<u8>) -> MemoryDisk {
-        MemoryDisk { bytes: RefCell::new(bytes), ..MemoryDisk::default() }
+        MemoryDisk { bytes: RefCell::new(bytes), ops: RefCell::default(), left: Cell::new((usize::MAX, 0)) }
     }
 
-    /// Lets `count` operations through from now on, and fails every later one.
-    pub fn cut_after(self, count: usize) -> MemoryDisk {
-        self.limit.set(Some(count));
+    /// Lets `count` operations through from now on, and `pages` pages of the next; fails every later one.
+    pub fn cut_after(self, count: usize, pages: usize) -> MemoryDisk {
+        self.left.set((count, pages));
         self
     }
 
-    /// Fails every operation from now on.
-    pub fn cut_now(&self) {
-        self.limit.set(Some(self.ops.borrow().len()));
+    /// Starts again with `bytes`, in the memory that is there.
+    pub fn reset(&self, bytes: &[u8]) {
+        self.bytes.borrow_mut().copy_from_slice(bytes);
+        self.ops.borrow_mut().clear();
     }
 
     pub fn ops(&self) -> Vec<Op> {
         self.ops.borrow().clone()
     }
 
-    pub fn writes(&self) -> usize {
-        self.ops.borrow().iter().filter(|op| matches!(op, Op::Write { .. })).count()
+    pub fn slice(&self, at: Extent) -> Vec<u8> {
+        self.bytes.borrow()[at.offset_bytes as usize..at.end_bytes() as usize].to_vec()
     }
 
     pub fn into_bytes(self) -> Vec<u8> {
@@ -51,14 +57,37 @@ impl MemoryDisk {
     }
 
     fn record(&self, op: Op) -> io::Result<()> {
-        if self.limit.get().is_some_and(|limit| self.ops.borrow().len() >= limit) {
-            return Err(io::Error::other("cut off"));
+        let (count, pages) = self.left.get();
+        if count == 0 {
+            self.left.set((0, 0));
+            replay(&mut self.bytes.borrow_mut(), torn(&op, pages).iter());
+            return Err(io::Error::from_raw_os_error(5));
         }
-        if let Op::Write { offset, data } = &op {
-            self.bytes.borrow_mut()[*offset..*offset + data.len()].copy_from_slice(data);
-        }
+        self.left.set((count - 1, pages));
+        replay(&mut self.bytes.borrow_mut(), [&op]);
         self.ops.borrow_mut().push(op);
         Ok(())
+    }
+}
+
+/// Applies the writes among `ops` to `bytes`.
+pub fn replay<'a>(bytes: &mut [u8], ops: impl IntoIterator<Item = &'a Op>) {
+    for op in ops {
+        if let Op::Write { offset, data } = op {
+            bytes[*offset..*offset + data.len()].copy_from_slice(data);
+        }
+    }
+}
+
+/// The first `pages` pages of a write, if that is not all of it.
+pub fn torn(op: &Op, pages: usize) -> Option<Op> {
+    match op {
+        Op::Write { offset, data } => {
+            let first = PAGE_BYTES - offset % PAGE_BYTES;
+            let len = first + PAGE_BYTES * pages.checked_sub(1)?;
+            (len < data.len()).then(|| Op::Write { offset: *offset, data: data[..len].to_vec() })
+        }
+        Op::Flush => None,
     }
 }
 
@@ -68,7 +97,7 @@ impl Disk for MemoryDisk {
     }
 
     fn path(&self) -> &Path {
-        Path::new("memory")
+        Path::new("disk in memory")
     }
 
     fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
@@ -80,6 +109,8 @@ impl Disk for MemoryDisk {
     }
 
     fn write_at(&self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
+        assert!(data.len() <= WRITE_MAX_BYTES, "a write of {} bytes", data.len());
+        assert!(offset_bytes + data.len() as u64 <= self.len_bytes(), "a write beyond the end");
         self.record(Op::Write { offset: offset_bytes as usize, data: data.to_vec() })
     }
 

@@ -1,5 +1,6 @@
 //! Running the built program on an image file.
 
+use super::place::temp_dir;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ impl Ended {
 
 impl Image {
     pub fn new(bytes: &[u8]) -> Image {
-        let image = Image { directory: TempDir::new().unwrap() };
+        let image = Image { directory: temp_dir() };
         fs::create_dir(image.scratch()).unwrap();
         fs::write(image.path(), bytes).unwrap();
         image

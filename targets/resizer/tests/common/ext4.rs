@@ -10,7 +10,9 @@ use resizer::ext4;
 use resizer::fstools::Tools;
 use tempfile::TempDir;
 
-use super::{MemDisk, Op, replay, tool};
+use super::filesystems::tool;
+use super::memory::{MemoryDisk, Op};
+use super::place::temp_dir;
 
 pub const MIB: u64 = 1024 * 1024;
 pub const GUID: [u8; 16] = *b"0123456789abcdef";
@@ -22,7 +24,7 @@ pub const DISK_BYTES: usize = 50 * MIB as usize;
 
 /// A disk with a file system whose files lie spread to its end.
 pub fn fixture(options: &[&str]) -> Vec<u8> {
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let image = dir.path().join("fs.img");
     let image_arg = image.to_str().unwrap();
     let uuid = "11111111-2222-3333-4444-555555555555";
@@ -75,7 +77,7 @@ pub fn fsck(image: &Path) {
 /// The names and contents of all files of a file system, and what debugfs says of the special one; e2fsck must
 /// find nothing.
 pub fn contents(fs_bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let dir = TempDir::new().unwrap();
+    let dir = temp_dir();
     let image = dir.path().join("fs.img");
     fs::write(&image, fs_bytes).unwrap();
     fsck(&image);
@@ -110,7 +112,7 @@ pub fn contents(fs_bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-pub fn shrink(disk: &MemDisk, tools: &Tools) -> Result<()> {
+pub fn shrink(disk: &MemoryDisk, tools: &Tools) -> Result<()> {
     ext4::recover(disk, AT, &GUID)?;
     ext4::shrink(disk, AT, &GUID, SHRUNK_BYTES, tools)
 }
@@ -125,14 +127,17 @@ pub struct Recorded {
     pub ops: Vec<Op>,
     pub after: Vec<u8>,
     pub scratch: TempDir,
+    /// Where resumes run: memory once made is used again, as making it takes longer than a resume.
+    work: MemoryDisk,
 }
 
 pub fn record(options: &[&str]) -> Recorded {
     let before = fixture(options);
-    let scratch = TempDir::new().unwrap();
-    let disk = MemDisk::new(before.clone());
+    let scratch = temp_dir();
+    let disk = MemoryDisk::new(before.clone());
     shrink(&disk, &tools(&scratch)).unwrap();
-    Recorded { before, ops: disk.ops.take(), after: disk.bytes.take(), scratch }
+    let (ops, after) = (disk.ops.take(), disk.into_bytes());
+    Recorded { work: MemoryDisk::new(before.clone()), before, ops, after, scratch }
 }
 
 pub fn kept(bytes: &[u8]) -> &[u8] {
@@ -145,18 +150,13 @@ pub fn outside(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 impl Recorded {
     /// Runs the resizer on a crash state and compares all that counts.
-    pub fn resume(&self, state: Vec<u8>, what: &str) {
-        let disk = MemDisk::new(state);
-        shrink(&disk, &tools(&self.scratch)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    pub fn resume(&self, state: &[u8], what: &str) {
+        let disk = &self.work;
+        disk.reset(state);
+        shrink(disk, &tools(&self.scratch)).unwrap_or_else(|error| panic!("{what}: {error}"));
         let bytes = disk.bytes.borrow();
         assert!(kept(&bytes) == kept(&self.after), "{what}: the shrunk file system differs");
         assert!(outside(&bytes) == outside(&self.before), "{what}: something outside the partition changed");
-    }
-
-    pub fn prefix(&self, ops: usize) -> Vec<u8> {
-        let mut state = self.before.clone();
-        replay(&mut state, &self.ops[..ops]);
-        state
     }
 }
 
