@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reports::{Event, PlannedKill, Stream, Verdict};
+use scenarios::model::ScratchPolicy;
 
 use crate::chain::{Chain, Cut, Finished, Step};
 use crate::draw::{self, DrawnKill};
@@ -102,6 +103,10 @@ impl<'a> Campaign<'a> {
         let mut haste = 1.0;
         while !left.is_empty() && tries > 0 {
             let done = self.chain(iteration, index, &left, haste, &mut attempt, stream)?;
+            if !done.passed {
+                // It is a finding, or could not be measured; trying the same again would only repeat that.
+                break;
+            }
             if done.attempted > done.landed {
                 haste *= HASTE;
             }
@@ -147,7 +152,11 @@ impl<'a> Campaign<'a> {
                 step: aim.anchor.name().to_owned(),
             })?;
         }
-        let done = Done { attempted: crashes.len() as u32 + u32::from(late.is_some()), landed };
+        let done = Done {
+            attempted: crashes.len() as u32 + u32::from(late.is_some()),
+            landed,
+            passed: judgement.verdict.is_pass(),
+        };
         if crashes.is_empty() && judgement.verdict == Verdict::Recovered {
             // Nothing was cut, so there is no crash state to judge.
             return Ok(done);
@@ -161,6 +170,7 @@ impl<'a> Campaign<'a> {
 struct Done {
     attempted: u32,
     landed: u32,
+    passed: bool,
 }
 
 /// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves. The second
@@ -172,13 +182,19 @@ fn run_chain(
     haste: f64,
 ) -> Result<(Finished, Option<Aim>), Error> {
     let window = phase.window.clone();
+    let scratch = phase.phase.scratch;
     let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
         // A tool that doesn't write what is there already goes on from here.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
         let mut aim = window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX));
         aim.delay = aim.delay.mul_f64(haste);
-        if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), kill.wipe)? {
+        let wipe = match scratch {
+            ScratchPolicy::Kept => false,
+            ScratchPolicy::Wiped => true,
+            ScratchPolicy::Both => kill.wipe,
+        };
+        if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), wipe)? {
             return Ok((chain.finish(Some(*attempt))?, Some(aim)));
         }
     }

@@ -42,6 +42,8 @@ pub enum Command {
     /// Bring one finding back from its token
     #[command(after_help = EXIT_CODES)]
     Repro(ReproArgs),
+    /// Check both copies of an image's GPT; exit 1 where something is wrong
+    Inspect(InspectArgs),
     /// List the scenarios that ship
     List(ListArgs),
     /// Print a scenario as it is resolved
@@ -140,6 +142,16 @@ pub struct ReproArgs {
     /// Output.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `inspect`.
+#[derive(Clone, Debug, Args)]
+pub struct InspectArgs {
+    /// Disk image, with sectors of 512 or 4096 bytes; it is only read
+    pub image: PathBuf,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
 }
 
 /// Arguments of `list`.

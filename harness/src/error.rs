@@ -8,6 +8,7 @@ use scenarios::ScenarioError;
 
 use crate::copies::CopiesError;
 use crate::fixtures::CacheError;
+use crate::inspect::InspectError;
 use crate::mask::MaskError;
 use crate::oracle::{OracleError, Unproved};
 use crate::process::RunError;
@@ -23,6 +24,9 @@ pub enum Error {
     /// The scenario.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// An image.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// The token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -191,6 +195,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Scenario(_)
+            | Self::Inspect(_)
             | Self::Token(_)
             | Self::TokenDigest { .. }
             | Self::NoSuchPhase { .. }

@@ -23,7 +23,8 @@ pub fn of_volume(volume: &Path) -> Vec<String> {
         .collect()
 }
 
-fn of_table(gpt: &Gpt) -> Vec<String> {
+/// The table of one image.
+pub fn of_table(gpt: &Gpt) -> Vec<String> {
     let Some(copy) = gpt.best() else { return vec!["no valid GPT copy".to_owned()] };
     let usable = copy.usable_bytes();
     let mut partitions = gpt.partitions();

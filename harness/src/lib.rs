@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod fixtures;
 pub mod gpt;
 pub mod image;
+pub mod inspect;
 pub mod layout;
 pub mod live;
 pub mod mask;

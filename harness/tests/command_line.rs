@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -228,6 +229,27 @@ fn a_full_working_area_is_no_finding_of_the_tool() {
 }
 
 #[test]
+fn a_scenario_decides_what_becomes_of_the_scratch_directory() {
+    let shipped = scenarios::shipped().iter().find(|s| s.name == "renumber").unwrap().text;
+    for (policy, expected) in [("kept", &[false][..]), ("wiped", &[true]), ("both", &[false, true])] {
+        let bench = Bench::new();
+        let path = bench.dir.path().join("own.toml");
+        fs::write(&path, shipped.replace("[[phase]]", &format!("[[phase]]\nscratch = \"{policy}\"")))
+            .unwrap();
+        let output = bench
+            .killpoint("run", &[path.to_str().unwrap(), "--iterations", "4", "--seed", "1"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+        let mut seen: Vec<_> =
+            bench.events("kill").iter().filter_map(|kill| kill["scratch_wiped"].as_bool()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, expected, "{policy}");
+    }
+}
+
+#[test]
 fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
     let show = Command::new(env!("CARGO_BIN_EXE_killpoint"))
         .args(["show", "renumber", "--format", "json"])
@@ -260,6 +282,50 @@ fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
     let (code, stdout, text, _) = repro(1_000_000, &fixture, &crash);
     assert_eq!(code, Some(4), "there is no such op: {text}");
     assert!(stdout.contains("did not land"), "{stdout}");
+}
+
+#[test]
+fn inspect_says_what_is_wrong_with_a_table_and_refuses_what_has_none() {
+    let bench = Bench::new();
+    let resolved = scenarios::load("renumber", None).unwrap();
+    scenarios::fixture::build(&resolved.scenario, bench.dir.path()).unwrap();
+    let image = bench.dir.path().join("disk.img");
+    let inspect = |image: &Path, format: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_killpoint"))
+            .args(["inspect", "--format", format])
+            .arg(image)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), text_of(&output))
+    };
+    let (code, text, all) = inspect(&image, "human");
+    assert_eq!(code, Some(0), "{all}");
+    assert!(text.contains("sound") && text.contains("IMGA"), "{text}");
+
+    let disk = File::options().write(true).open(&image).unwrap();
+    let len = disk.metadata().unwrap().len();
+    disk.set_len(len + (1 << 20)).unwrap();
+    disk.write_all_at(b"x", 512 + 60).unwrap();
+    let (code, text, all) = inspect(&image, "human");
+    assert_eq!(code, Some(1), "{all}");
+    assert!(text.contains("primary (LBA 1): header CRC"), "{text}");
+    let (_, json, _) = inspect(&image, "json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["primary"]["valid"], &json["sector_bytes"]), (&false.into(), &512.into()));
+    assert_eq!(json["len_bytes"], len + (1 << 20));
+    assert!(json["problems"].as_array().is_some_and(|problems| !problems.is_empty()));
+
+    let other = bench.dir.path().join("other");
+    for content in [&b""[..], b"tiny", &[0; 1 << 20]] {
+        fs::write(&other, content).unwrap();
+        let (code, _, all) = inspect(&other, "human");
+        assert_eq!(code, Some(2), "{all}");
+        assert!(all.contains("holds no GPT"), "{all}");
+    }
+    for missing in [bench.dir.path().join("nothing"), bench.dir.path().to_owned()] {
+        let (code, _, all) = inspect(&missing, "human");
+        assert_eq!(code, Some(2), "{all}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What each command does, from its arguments to its exit code.
 
+mod inspect;
 mod list;
 mod repro;
 mod run;
@@ -17,6 +18,7 @@ pub fn execute(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Repro(args) => repro::repro(args),
+        Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),
         Command::Show(args) => list::show(args),
     };

@@ -3,6 +3,7 @@
 //! Written on its own, from the standard, apart from any code that writes tables in this project, so that one
 //! mistake can't hide in both. Any bytes of any length are read without panic; an error is only one of reading.
 
+pub mod check;
 mod copy;
 mod entry;
 mod layout;
