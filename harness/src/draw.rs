@@ -94,13 +94,23 @@ pub struct StepProfile {
     /// When its ops begin, and at last the next mark, all from the first op; empty where it has no op. Delays are
     /// part of it.
     pub times: Vec<Duration>,
+    /// How many of its ops are slowed down where kills are to land at them.
+    pub slowed: usize,
 }
 
 impl StepProfile {
     fn ops(&self) -> usize {
         self.times.len().saturating_sub(1)
     }
+
+    /// Ops, of which one that is slowed down counts for several: who slows them down wants kills there.
+    fn weight(&self) -> f64 {
+        (self.ops() + self.slowed * (SLOWED_WEIGHT - 1)) as f64
+    }
 }
+
+/// For so many ops counts one that is slowed down.
+const SLOWED_WEIGHT: usize = 16;
 
 /// Shares of the whole window: stretches without ops by their time, stretches with ops by these and evenly.
 const BY_TIME: f64 = 0.12;
@@ -111,7 +121,7 @@ impl Window {
     /// A window over the steps of a run, of which there is at least one.
     pub fn new(steps: &[StepProfile]) -> Self {
         let time: f64 = steps.iter().map(|step| step.before_ops.as_secs_f64()).sum();
-        let ops: usize = steps.iter().map(StepProfile::ops).sum();
+        let ops: f64 = steps.iter().map(StepProfile::weight).sum();
         let writing = steps.iter().filter(|step| step.ops() > 0).count();
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let mut ops_before = 0;
@@ -124,7 +134,7 @@ impl Window {
             };
             let busy = (step.ops() > 0).then(|| Stretch {
                 anchor: step.name.clone().map_or(Anchor::Start, Anchor::FirstOpIn),
-                weight: BY_OPS * share(step.ops() as f64, ops as f64) + EVENLY / writing as f64,
+                weight: BY_OPS * share(step.weight(), ops) + EVENLY / writing as f64,
                 times: step.times.clone(),
                 ops_before: Some(ops_before),
             });
@@ -183,7 +193,8 @@ pub fn profile(marks: &[Mark], ops: &[OpTime], wall: Duration) -> Vec<StepProfil
             if !times.is_empty() {
                 times.push(end.saturating_sub(first) + waited);
             }
-            StepProfile { name, before_ops: first.saturating_sub(start), times }
+            let slowed = inside.iter().filter(|op| !op.delay.is_zero()).count();
+            StepProfile { name, before_ops: first.saturating_sub(start), times, slowed }
         })
         .collect()
 }
@@ -276,6 +287,16 @@ mod tests {
         assert_eq!(latest("copy", 1), latest("copy", 3));
         // What comes after is not shortened by what was done before.
         assert_eq!(latest("table", 0), latest("table", 2));
+    }
+
+    #[test]
+    fn ops_that_are_slowed_down_are_hit_more_often() {
+        let hits = |steps: &[StepProfile]| {
+            aims(&Window::new(steps)).iter().filter(|a| a.anchor == Anchor::FirstOpIn(name("table"))).count()
+        };
+        let mut slow = steps();
+        slow[3].slowed = 1;
+        assert!(hits(&slow) > 2 * hits(&steps()), "{} against {}", hits(&slow), hits(&steps()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use common::{Bench, text_of};
@@ -63,24 +64,34 @@ fn passes(scenario: &str) -> Result<(), Failed> {
     expect(report["findings"].as_array().is_some_and(Vec::is_empty), "no finding", &report)
 }
 
+/// Where a kill falls is a matter of chance, so a few campaigns may be needed until each place was hit; that nothing
+/// is found must hold in all of them.
 fn kills_land_inside_table_writes() -> Result<(), Failed> {
-    let bench = Bench::new();
-    let report =
-        run(&bench, &["mixed-layout", "--iterations", "20", "--seed", "1", "--gpt-delay", "10ms"], 0)?;
-    for step in [
-        "preflight",
-        "shrinkFilesystems",
-        "shrinkPartitions",
-        "createPartitions",
-        "copyFilesystems",
-        "updatePartitions",
-    ] {
-        expect(report["kills_by_step"][step].as_u64() > Some(0), &format!("a kill in {step}"), &report)?;
+    const CAMPAIGNS: usize = 6;
+    let mut wanted: BTreeSet<(&str, &str)> = [
+        ("kills_by_step", "preflight"),
+        ("kills_by_step", "shrinkFilesystems"),
+        ("kills_by_step", "shrinkPartitions"),
+        ("kills_by_step", "createPartitions"),
+        ("kills_by_step", "copyFilesystems"),
+        ("kills_by_step", "updatePartitions"),
+        ("gpt", "torn_primary"),
+        ("gpt", "torn_backup"),
+        ("gpt", "mismatch"),
+    ]
+    .into();
+    for seed in 1..=CAMPAIGNS {
+        let bench = Bench::new();
+        let seed = seed.to_string();
+        let arguments = ["mixed-layout", "--iterations", "20", "--gpt-delay", "10ms", "--seed", &seed];
+        let report = run(&bench, &arguments, 0)?;
+        expect(report["gpt"]["no_valid_copy"] == 0, "one copy is always valid", &report)?;
+        wanted.retain(|(table, row)| report[table][row].as_u64() == Some(0));
+        if wanted.is_empty() {
+            return Ok(());
+        }
     }
-    for state in ["torn_primary", "torn_backup", "mismatch"] {
-        expect(report["gpt"][state].as_u64() > Some(0), &format!("a sample with {state}"), &report)?;
-    }
-    expect(report["gpt"]["no_valid_copy"] == 0, "one copy is always valid", &report)
+    Err(format!("not hit in {CAMPAIGNS} campaigns: {wanted:?}").into())
 }
 
 fn is_caught_and_brought_back(bug: &str, oracle: Option<&str>) -> Result<(), Failed> {
