@@ -23,6 +23,15 @@ const TRIES_PER_KILL: u32 = 12;
 /// Each kill that came too late makes the ones that make up for it come so much earlier.
 const HASTE: f64 = 0.8;
 
+/// How kills are aimed.
+#[derive(Clone, Copy, Debug)]
+struct Aiming {
+    /// Delays are multiplied by this.
+    haste: f64,
+    /// They count from the start, whatever the steps: a resume need not go through the step that was aimed at.
+    by_clock: bool,
+}
+
 /// Below this the run directory counts as full.
 const RUN_DIR_FULL_BELOW_BYTES: u64 = 1 << 20;
 
@@ -100,15 +109,15 @@ impl<'a> Campaign<'a> {
         let mut tries = left.len() as u32 * TRIES_PER_KILL;
         let mut redrawn = 0;
         let mut attempt = 0;
-        let mut haste = 1.0;
+        let mut aiming = Aiming { haste: 1.0, by_clock: false };
         while !left.is_empty() && tries > 0 {
-            let done = self.chain(iteration, index, &left, haste, &mut attempt, stream)?;
+            let done = self.chain(iteration, index, &left, aiming, &mut attempt, stream)?;
             if !done.passed {
                 // It is a finding, or could not be measured; trying the same again would only repeat that.
                 break;
             }
             if done.attempted > done.landed {
-                haste *= HASTE;
+                aiming = Aiming { haste: aiming.haste * HASTE, by_clock: !aiming.by_clock };
             }
             tries = tries.saturating_sub(done.attempted);
             let still = left.len().saturating_sub(done.landed as usize);
@@ -127,7 +136,7 @@ impl<'a> Campaign<'a> {
         iteration: u64,
         index: usize,
         kills: &[DrawnKill],
-        haste: f64,
+        aiming: Aiming,
         attempt: &mut u32,
         stream: &mut Stream,
     ) -> Result<Done, Error> {
@@ -136,7 +145,7 @@ impl<'a> Campaign<'a> {
         let phase = &mut phases[index];
         let place = Place::new(iteration, phase);
         let seam_sees_all = phase.fingerprint.is_some();
-        let (finished, late) = run_chain(ground, phase, kills, haste)?;
+        let (finished, late) = run_chain(ground, phase, kills, aiming)?;
         let Finished { crashes, judgement, written } = finished;
         if seam_sees_all && judgement.verdict == Verdict::Recovered {
             self.live.confirmed(index, written);
@@ -179,7 +188,7 @@ fn run_chain(
     ground: &Ground,
     phase: &mut PreparedPhase,
     kills: &[DrawnKill],
-    haste: f64,
+    aiming: Aiming,
 ) -> Result<(Finished, Option<Aim>), Error> {
     let window = phase.window.clone();
     let scratch = phase.phase.scratch;
@@ -187,8 +196,11 @@ fn run_chain(
     for kill in kills {
         // A tool that doesn't write what is there already goes on from here.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
-        let mut aim = window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX));
-        aim.delay = aim.delay.mul_f64(haste);
+        let mut aim = match aiming.by_clock {
+            true => window.aim_by_clock(kill.fraction),
+            false => window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX)),
+        };
+        aim.delay = aim.delay.mul_f64(aiming.haste);
         let wipe = match scratch {
             ScratchPolicy::Kept => false,
             ScratchPolicy::Wiped => true,

@@ -82,6 +82,7 @@ impl Stretch {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
     stretches: Vec<Stretch>,
+    wall: Duration,
 }
 
 /// What was measured of one step.
@@ -101,6 +102,10 @@ pub struct StepProfile {
 impl StepProfile {
     fn ops(&self) -> usize {
         self.times.len().saturating_sub(1)
+    }
+
+    fn duration(&self) -> Duration {
+        self.before_ops + self.times.last().copied().unwrap_or_default()
     }
 
     /// Ops, of which one that is slowed down counts for several: who slows them down wants kills there.
@@ -141,7 +146,8 @@ impl Window {
             ops_before += step.ops();
             [Some(quiet), busy].into_iter().flatten()
         });
-        Self { stretches: stretches.collect() }
+        let wall = steps.iter().map(StepProfile::duration).sum();
+        Self { stretches: stretches.collect(), wall }
     }
 
     /// The time that a fraction of the window stands for, in a run that finds so many of the phase's ops done.
@@ -157,6 +163,12 @@ impl Window {
         }
         // Rounding carried it past the end, or nothing weighs anything.
         Aim { anchor: Anchor::Start, delay: Duration::ZERO }
+    }
+
+    /// A fraction of the whole duration, counted from the start: for a run that may not go through the steps that
+    /// were measured, as a resume may not.
+    pub fn aim_by_clock(&self, fraction: f64) -> Aim {
+        Aim { anchor: Anchor::Start, delay: self.wall.mul_f64(fraction) }
     }
 }
 
@@ -297,6 +309,13 @@ mod tests {
         let mut slow = steps();
         slow[3].slowed = 1;
         assert!(hits(&slow) > 2 * hits(&steps()), "{} against {}", hits(&slow), hits(&steps()));
+    }
+
+    #[test]
+    fn an_aim_by_the_clock_lies_anywhere_in_the_whole_run() {
+        let window = Window::new(&steps());
+        let aim = window.aim_by_clock(0.5);
+        assert_eq!((aim.anchor, aim.delay), (Anchor::Start, ms(50)));
     }
 
     #[test]

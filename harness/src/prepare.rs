@@ -353,6 +353,10 @@ fn fingerprint(
     baseline: &Baseline,
     stream: &mut Stream,
 ) -> Result<Option<Fingerprint>, Error> {
+    // Without ops there is nothing to follow: the tool writes nothing, or nothing that the seam sees.
+    if baseline.first.ops.is_empty() && baseline.id == image::content_id(start).map_err(Error::io(start))? {
+        return Ok(None);
+    }
     let Some(at_start) = Fingerprint::of_volume(start).map_err(Error::io(start))? else { return Ok(None) };
     let mut followed = at_start.clone();
     followed.update(&baseline.volume, baseline.first.written()).map_err(Error::io(&baseline.volume))?;

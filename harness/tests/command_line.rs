@@ -229,27 +229,6 @@ fn a_full_working_area_is_no_finding_of_the_tool() {
 }
 
 #[test]
-fn a_scenario_decides_what_becomes_of_the_scratch_directory() {
-    let shipped = scenarios::shipped().iter().find(|s| s.name == "renumber").unwrap().text;
-    for (policy, expected) in [("kept", &[false][..]), ("wiped", &[true]), ("both", &[false, true])] {
-        let bench = Bench::new();
-        let path = bench.dir.path().join("own.toml");
-        fs::write(&path, shipped.replace("[[phase]]", &format!("[[phase]]\nscratch = \"{policy}\"")))
-            .unwrap();
-        let output = bench
-            .killpoint("run", &[path.to_str().unwrap(), "--iterations", "4", "--seed", "1"])
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
-        let mut seen: Vec<_> =
-            bench.events("kill").iter().filter_map(|kill| kill["scratch_wiped"].as_bool()).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen, expected, "{policy}");
-    }
-}
-
-#[test]
 fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
     let show = Command::new(env!("CARGO_BIN_EXE_killpoint"))
         .args(["show", "renumber", "--format", "json"])

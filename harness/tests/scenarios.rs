@@ -61,6 +61,11 @@ fn passes(scenario: &str) -> Result<(), Failed> {
     let planned: usize =
         bench.events("planned").iter().filter_map(|event| Some(event["kills"].as_array()?.len())).sum();
     expect(report["points"]["landed"] == planned as u64, "every planned kill landed", &report)?;
+    // A tool that refuses writes nothing, so that every crash state is the start; any other one has inner states.
+    let refuses = report["baseline"]["ops"] == 0;
+    expect(refuses == ["no-space", "shrink-below-used"].contains(&scenario), "who refuses", &report)?;
+    expect((report["interior"]["kills"] == 0) == refuses, "inner states", &report)?;
+    expect((report["states"]["distinct"] == 1) == refuses, "distinct states", &report)?;
     expect(report["findings"].as_array().is_some_and(Vec::is_empty), "no finding", &report)
 }
 
