@@ -13,7 +13,7 @@ use crate::draw::{self, DrawnKill};
 use crate::error::Error;
 use crate::live::Live;
 use crate::prepare::{Ground, Prepared, PreparedPhase, full_check};
-use crate::process::Aim;
+use crate::process::{Aim, Anchor};
 use crate::record::{Origin, Place, Recorder};
 use crate::workdir;
 
@@ -28,7 +28,7 @@ const HASTE: f64 = 0.8;
 struct Aiming {
     /// Delays are multiplied by this.
     haste: f64,
-    /// They count from the start, whatever the steps: a resume need not go through the step that was aimed at.
+    /// They count from the start, whatever the steps.
     by_clock: bool,
 }
 
@@ -116,8 +116,9 @@ impl<'a> Campaign<'a> {
                 // It is a finding, or could not be measured; trying the same again would only repeat that.
                 break;
             }
-            if done.attempted > done.landed {
-                aiming = Aiming { haste: aiming.haste * HASTE, by_clock: !aiming.by_clock };
+            aiming.by_clock = done.late == Some(Late::StepNotReached);
+            if done.attempted > done.landed && !aiming.by_clock {
+                aiming.haste *= HASTE;
             }
             tries = tries.saturating_sub(done.attempted);
             let still = left.len().saturating_sub(done.landed as usize);
@@ -152,7 +153,7 @@ impl<'a> Campaign<'a> {
         }
 
         let landed = self.recorder.kills(&place, &crashes, judgement.writes, attempt, stream)?;
-        if let Some(aim) = &late {
+        if let Some((aim, _)) = &late {
             *attempt += 1;
             stream.emit(&Event::Late {
                 iteration,
@@ -165,6 +166,7 @@ impl<'a> Campaign<'a> {
             attempted: crashes.len() as u32 + u32::from(late.is_some()),
             landed,
             passed: judgement.verdict.is_pass(),
+            late: late.as_ref().map(|(_, why)| *why),
         };
         if crashes.is_empty() && judgement.verdict == Verdict::Recovered {
             // Nothing was cut, so there is no crash state to judge.
@@ -180,16 +182,26 @@ struct Done {
     attempted: u32,
     landed: u32,
     passed: bool,
+    late: Option<Late>,
+}
+
+/// Why a kill came too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// The tool was quicker.
+    Overtaken,
+    /// The run did not go through the step that was aimed at, as a resume need not.
+    StepNotReached,
 }
 
 /// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves. The second
-/// value is the aim that came too late.
+/// value is the aim that came too late, and why.
 fn run_chain(
     ground: &Ground,
     phase: &mut PreparedPhase,
     kills: &[DrawnKill],
     aiming: Aiming,
-) -> Result<(Finished, Option<Aim>), Error> {
+) -> Result<(Finished, Option<(Aim, Late)>), Error> {
     let window = phase.window.clone();
     let scratch = phase.phase.scratch;
     let mut chain = Chain::begin(ground, phase)?;
@@ -207,7 +219,10 @@ fn run_chain(
             ScratchPolicy::Both => kill.wipe,
         };
         if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), wipe)? {
-            return Ok((chain.finish(Some(*attempt))?, Some(aim)));
+            let reached = aim.anchor == Anchor::Start
+                || attempt.run.marks.iter().any(|mark| mark.name == aim.anchor.name());
+            let why = if reached { Late::Overtaken } else { Late::StepNotReached };
+            return Ok((chain.finish(Some(*attempt))?, Some((aim, why))));
         }
     }
     Ok((chain.finish(None)?, None))
