@@ -153,7 +153,7 @@ pub struct Phase {
     /// Accepted exit codes of the uninterrupted run (default: 0 alone).
     #[serde(default = "default_exit")]
     pub run_exit: Vec<i32>,
-    /// Commands that resume after a crash (default: `run`, again).
+    /// Commands that resume after a crash (default: `run`, again). A kill during a resume falls into the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resume: Vec<Vec<String>>,
     /// Accepted exit codes per resume command (default: `run_exit`).
