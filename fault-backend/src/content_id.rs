@@ -10,8 +10,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// Length of a chunk in bytes; the last one of a disk may be shorter.
-pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Length of a chunk in bytes; the last one of a disk may be shorter. A page of the file: a small write costs a small
+/// hash.
+pub const CHUNK_BYTES: usize = 4096;
 
 /// Name of a content: same bytes and same length, same id. Prints as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,9 +25,28 @@ pub struct ContentId(u128);
 pub struct NotAContentId(String);
 
 impl ContentId {
-    /// What one chunk adds to the sum; a chunk of zeros adds nothing.
+    /// What one chunk adds to the sum; a chunk of zeros adds nothing. A short last chunk counts as if zeros followed,
+    /// so that a changed length alone leaves every part as it was.
     pub fn of_chunk(index: u64, chunk: &[u8]) -> u128 {
-        if is_zero(chunk) { 0 } else { xxh3_128_with_seed(chunk, index) }
+        if is_zero(chunk) {
+            0
+        } else if chunk.len() < CHUNK_BYTES {
+            let mut padded = [0; CHUNK_BYTES];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            xxh3_128_with_seed(&padded, index)
+        } else {
+            xxh3_128_with_seed(chunk, index)
+        }
+    }
+
+    /// The number itself.
+    pub(crate) fn digest(self) -> u128 {
+        self.0
+    }
+
+    /// The id that a digest of a whole tree gives.
+    pub(crate) fn of_digest(digest: u128) -> Self {
+        Self(digest)
     }
 }
 
@@ -56,6 +76,11 @@ impl ContentHasher {
     /// Takes back what was added, before a chunk changes.
     pub fn remove(&mut self, part: u128) {
         self.sum = self.sum.wrapping_sub(part);
+    }
+
+    /// Takes another length, in bytes; what was added stays.
+    pub fn set_len(&mut self, len_bytes: u64) {
+        self.len_bytes = len_bytes;
     }
 
     /// The id of what was added so far.
@@ -124,6 +149,19 @@ mod tests {
         let zeros = vec![0; 3 * CHUNK_BYTES];
         assert_eq!(whole(&zeros), ContentHasher::new(zeros.len() as u64).finish());
         assert_ne!(whole(&zeros), whole(&zeros[..2 * CHUNK_BYTES]));
+    }
+
+    #[test]
+    fn a_short_last_chunk_counts_as_followed_by_zeros() {
+        let disk = vec![7; CHUNK_BYTES + 100];
+        let mut longer = disk.clone();
+        longer.resize(2 * CHUNK_BYTES, 0);
+        let mut hasher = ContentHasher::new(longer.len() as u64);
+        for (index, chunk) in disk.chunks(CHUNK_BYTES).enumerate() {
+            hasher.chunk(index as u64, chunk);
+        }
+        assert_eq!(hasher.finish(), whole(&longer));
+        assert_ne!(whole(&disk), whole(&longer));
     }
 
     #[test]

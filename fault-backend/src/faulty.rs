@@ -1,25 +1,34 @@
 //! A device that wraps another one, records what passes, and makes a plan's faults happen.
 //!
-//! Ops are counted from 1 over writes and flushes, as they arrive. Flushes are passed on: a wrapper that swallows
-//! them hides the very bugs it is there for. Once a kill fired, nothing more reaches the inner device.
+//! Ops are counted from 1 over writes and flushes, as they arrive. Flushes are passed on unless the plan drops one: a
+//! wrapper that swallows them hides the very bugs it is there for. Once a kill fired, nothing more reaches the inner
+//! device. It knows neither steps nor files, so triggers on these never fire here.
 
 use std::io;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
 use crate::block::BlockDevice;
-use crate::fault::{Action, FaultPlan, TORN_SECTOR_BYTES};
-use crate::oplog::OpLogWriter;
+use crate::fault::{Action, ArmedPlan, FaultPlan, OpClass, OpView, TORN_SECTOR_BYTES, torn_bytes};
+use crate::hook_log::OpLogWriter;
 
 /// Ends the tool: in a live run it does not return.
 pub type Kill = Box<dyn FnMut() + Send>;
 
+/// Sends the tool a signal.
+pub type SendSignal = Box<dyn FnMut(Signal) + Send>;
+
 /// A wrapped device.
 pub struct FaultyDevice<D> {
     inner: D,
-    plan: FaultPlan,
+    plan: ArmedPlan,
     log: Option<OpLogWriter>,
     kill: Kill,
+    signal: Option<SendSignal>,
     ops: u64,
     frozen: bool,
 }
@@ -28,16 +37,28 @@ impl<D: BlockDevice> FaultyDevice<D> {
     /// Wraps `inner`. `kill` is called where the plan cuts the run; where it returns (in a test), the device
     /// answers every later op with EIO.
     pub fn new(inner: D, plan: FaultPlan, log: Option<OpLogWriter>, kill: Kill) -> Self {
-        let mut device = Self { inner, plan, log, kill, ops: 0, frozen: false };
-        if device.plan.cuts_at_start() {
+        let mut device =
+            Self { inner, plan: ArmedPlan::new(plan), log, kill, signal: None, ops: 0, frozen: false };
+        if device.plan.cut_at_start() {
             device.cut();
         }
         device
     }
 
+    /// Sends the plan's signals this way; without it they are left out.
+    pub fn with_signal(mut self, signal: SendSignal) -> Self {
+        self.signal = Some(signal);
+        self
+    }
+
     /// Ops seen so far, the one that was cut included.
     pub fn ops(&self) -> u64 {
         self.ops
+    }
+
+    /// How often each fault of the plan fired.
+    pub fn fired(&self) -> Vec<u64> {
+        self.plan.fired()
     }
 
     fn cut(&mut self) {
@@ -46,17 +67,60 @@ impl<D: BlockDevice> FaultyDevice<D> {
     }
 
     fn frozen_error(&self) -> io::Result<()> {
-        if self.frozen { Err(nix::errno::Errno::EIO.into()) } else { Ok(()) }
+        if self.frozen { Err(Errno::EIO.into()) } else { Ok(()) }
     }
 
-    /// Waits as long as the plan wants around a write to this range.
-    fn delay(&self, offset_bytes: u64, len: usize) {
-        let range = offset_bytes..offset_bytes.saturating_add(len as u64);
-        for (region, ms) in self.plan.delays() {
-            if region.touches(&range, self.inner.len_bytes(), self.inner.sector_bytes()) {
-                sleep(Duration::from_millis(ms));
+    /// Cuts the run inside an op, whose caller sees EIO if it sees anything.
+    fn cut_here(&mut self) -> io::Result<()> {
+        self.cut();
+        self.frozen_error()
+    }
+
+    /// Counts an op and asks the plan; waits and sends signals as it says.
+    fn begin(&mut self, class: OpClass, range: Option<Range<u64>>) -> Orders {
+        self.ops += 1;
+        let view = OpView {
+            number: self.ops,
+            class,
+            range,
+            disk_len: Some(self.inner.len_bytes()),
+            sector_bytes: self.inner.sector_bytes(),
+            file: None,
+            step: "",
+        };
+        let orders = Orders::of(self.plan.at(&view));
+        sleep(orders.delay);
+        if let (Some(send), Some(signal)) = (&mut self.signal, orders.signal) {
+            send(signal);
+        }
+        orders
+    }
+
+    fn log_end(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.ends(self.ops))
+    }
+}
+
+/// What a plan wants at one op, sorted by when it is done.
+#[derive(Default)]
+struct Orders {
+    delay: Duration,
+    signal: Option<Signal>,
+    /// A kill, a failure, a short write or a dropped flush; the first of the plan holds.
+    main: Option<Action>,
+}
+
+impl Orders {
+    fn of(actions: Vec<Action>) -> Self {
+        let mut orders = Self::default();
+        for action in actions {
+            match action {
+                Action::Delay(ms) => orders.delay += Duration::from_millis(ms),
+                Action::Signal(signal) => orders.signal = Some(signal),
+                action => orders.main = orders.main.or(Some(action)),
             }
         }
+        orders
     }
 }
 
@@ -75,56 +139,56 @@ impl<D: BlockDevice> BlockDevice for FaultyDevice<D> {
 
     fn write_at(&mut self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
         self.frozen_error()?;
-        self.delay(offset_bytes, data.len());
-        self.ops += 1;
-        let number = self.ops;
-        let action = self.plan.at_op(number);
-        if action == Some(Action::KillBefore) {
-            self.cut();
-            return self.frozen_error();
+        let range = offset_bytes..offset_bytes.saturating_add(data.len() as u64);
+        let orders = self.begin(OpClass::Write, Some(range));
+        if orders.main == Some(Action::KillBefore) {
+            return self.cut_here();
         }
         if let Some(log) = &mut self.log {
-            log.write_begins(number, offset_bytes, data)?;
+            log.write_begins(self.ops, offset_bytes, data)?;
         }
-        if let Some(Action::KillTorn(sectors)) = action {
-            let arrived = data.len().min(sectors as usize * TORN_SECTOR_BYTES);
-            self.inner.write_at(offset_bytes, &data[..arrived])?;
-            self.cut();
-            return self.frozen_error();
+        match orders.main {
+            Some(Action::KillTorn(sectors)) => {
+                let unit = TORN_SECTOR_BYTES as u64;
+                let arrived = torn_bytes(offset_bytes, data.len() as u64, u64::from(sectors), unit);
+                self.inner.write_at(offset_bytes, &data[..arrived as usize])?;
+                return self.cut_here();
+            }
+            Some(Action::Fail(failure)) => return Err(failure.errno().into()),
+            Some(Action::Short(bytes)) => {
+                // A device has no way to say how much was written, so the rest is an error.
+                self.inner.write_at(offset_bytes, &data[..data.len().min(bytes as usize)])?;
+                return Err(Errno::EIO.into());
+            }
+            _ => self.inner.write_at(offset_bytes, data)?,
         }
-        self.inner.write_at(offset_bytes, data)?;
-        if let Some(log) = &mut self.log {
-            log.ends(number)?;
+        self.log_end()?;
+        if orders.main == Some(Action::KillAfter) {
+            return self.cut_here();
         }
-        if action == Some(Action::KillAfter) {
-            self.cut();
-            return self.frozen_error();
-        }
-        self.delay(offset_bytes, data.len());
+        sleep(orders.delay);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.frozen_error()?;
-        self.ops += 1;
-        let number = self.ops;
-        let action = self.plan.at_op(number);
-        // A flush has no inside: torn is before it.
-        if matches!(action, Some(Action::KillBefore | Action::KillTorn(_))) {
-            self.cut();
-            return self.frozen_error();
+        let orders = self.begin(OpClass::Flush, None);
+        if orders.main == Some(Action::KillBefore) {
+            return self.cut_here();
         }
         if let Some(log) = &mut self.log {
-            log.flush_begins(number)?;
+            log.flush_begins(self.ops)?;
         }
-        self.inner.flush()?;
-        if let Some(log) = &mut self.log {
-            log.ends(number)?;
+        match orders.main {
+            Some(Action::Fail(failure)) => return Err(failure.errno().into()),
+            Some(Action::DropFlush) => {}
+            _ => self.inner.flush()?,
         }
-        if action == Some(Action::KillAfter) {
-            self.cut();
-            return self.frozen_error();
+        self.log_end()?;
+        if orders.main == Some(Action::KillAfter) {
+            return self.cut_here();
         }
+        sleep(orders.delay);
         Ok(())
     }
 }
@@ -140,7 +204,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::oplog;
+    use crate::hook_log;
 
     #[derive(Default)]
     struct Ram {
@@ -251,8 +315,8 @@ mod tests {
         let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
         let log = OpLogWriter::create(&path).unwrap();
         let mut device = FaultyDevice::new(ram, "t3.1".parse().unwrap(), Some(log), Box::new(|| {}));
-        assert_eq!(script(&mut device).unwrap_err().raw_os_error(), Some(nix::errno::Errno::EIO as i32));
-        let ops = oplog::read(&path).unwrap();
+        assert_eq!(script(&mut device).unwrap_err().raw_os_error(), Some(Errno::EIO as i32));
+        let ops = hook_log::read(&path).unwrap();
         let ended: Vec<_> = ops.iter().map(|op| (op.number, op.ended_ns.is_some())).collect();
         assert_eq!(ended, [(1, true), (2, true), (3, false)]);
         assert_eq!(device.ops(), 3);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::BlockDevice;
 use crate::fault::FaultPlan;
 use crate::faulty::FaultyDevice;
-use crate::oplog::OpLogWriter;
+use crate::hook_log::OpLogWriter;
 
 /// Name of the environment variable that the hook obeys.
 pub const ENVIRONMENT: &str = "KILLPOINT_HOOK";
@@ -72,7 +72,11 @@ pub fn wrap_configured<D: BlockDevice>(inner: D, config: &HookConfig) -> Result<
         }
         None => None,
     };
-    Ok(FaultyDevice::new(inner, plan, log, Box::new(kill_own_group)))
+    let device = FaultyDevice::new(inner, plan, log, Box::new(kill_own_group));
+    Ok(device.with_signal(Box::new(|signal| {
+        // The caller's own group always exists, and a signal to it is always allowed.
+        let _sent = kill(Pid::from_raw(0), signal);
+    })))
 }
 
 /// Process id 0 means the caller's own group, so this ends the caller too.

@@ -5,16 +5,18 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fault_backend::oplog::{Op, OpLog};
+use fault_backend::{Action, Fault};
 use reports::{Event, PlannedKill, Stream, Verdict};
 use scenarios::model::ScratchPolicy;
 
-use crate::chain::{Chain, Cut, Finished, Step};
-use crate::draw::{self, DrawnKill};
+use crate::chain::{Chain, Finished, Step};
+use crate::draw::{self, DrawnKill, Window};
 use crate::error::Error;
-use crate::live::Live;
 use crate::prepare::{Ground, Prepared, PreparedPhase, full_check};
 use crate::process::{Aim, Anchor};
 use crate::record::{Origin, Place, Recorder};
+use crate::stage::Cut;
 use crate::workdir;
 
 /// A kill that came too late is made up for by another one, so many times.
@@ -57,13 +59,12 @@ pub struct Campaign<'a> {
     limits: Limits,
     run_dir: &'a Path,
     recorder: Recorder,
-    live: Live,
 }
 
 impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
     pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &'a Path) -> Self {
-        Self { prepared, limits, run_dir, recorder: Recorder::new(origin), live: Live::default() }
+        Self { prepared, limits, run_dir, recorder: Recorder::new(origin, run_dir) }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -142,24 +143,18 @@ impl<'a> Campaign<'a> {
         stream: &mut Stream,
     ) -> Result<Done, Error> {
         let Prepared { phases, ground } = &mut *self.prepared;
-        self.live.restore(ground, phases, index)?;
         let phase = &mut phases[index];
         let place = Place::new(iteration, phase);
-        let seam_sees_all = phase.fingerprint.is_some();
-        let (finished, late) = run_chain(ground, phase, kills, aiming)?;
-        let Finished { crashes, judgement, written } = finished;
-        if seam_sees_all && judgement.verdict == Verdict::Recovered {
-            self.live.confirmed(index, written);
-        }
+        let (Finished { crashes, judgement }, late) = run_chain(ground, phase, kills, aiming)?;
 
         let landed = self.recorder.kills(&place, &crashes, judgement.writes, attempt, stream)?;
-        if let Some((aim, _)) = &late {
+        if let Some((anchor, _)) = &late {
             *attempt += 1;
             stream.emit(&Event::Late {
                 iteration,
                 phase: place.phase.clone(),
                 attempt: *attempt,
-                step: aim.anchor.name().to_owned(),
+                step: anchor.name().to_owned(),
             })?;
         }
         let done = Done {
@@ -197,33 +192,63 @@ enum Late {
 /// Cuts the phase at the drawn times until one comes too late, and judges what the last resume leaves. The second
 /// value is the aim that came too late, and why.
 fn run_chain(
-    ground: &Ground,
+    ground: &mut Ground,
     phase: &mut PreparedPhase,
     kills: &[DrawnKill],
     aiming: Aiming,
-) -> Result<(Finished, Option<(Aim, Late)>), Error> {
+) -> Result<(Finished, Option<(Anchor, Late)>), Error> {
     let window = phase.window.clone();
     let scratch = phase.phase.scratch;
+    let log = phase.log.clone();
     let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
         // A tool that doesn't write what is there already goes on from here.
         let done: u64 = chain.crashes.iter().map(|crash| crash.op).sum();
-        let mut aim = match aiming.by_clock {
-            true => window.aim_by_clock(kill.fraction),
-            false => window.aim(kill.fraction, usize::try_from(done).unwrap_or(usize::MAX)),
+        let done = usize::try_from(done).unwrap_or(usize::MAX);
+        let (cut, anchor) = match log.as_deref().and_then(|log| by_op(log, &window, kill, done, aiming)) {
+            Some(fault) => (Cut::Op(fault), Anchor::Start),
+            None => {
+                let aim = by_time(&window, kill, done, aiming);
+                let anchor = aim.anchor.clone();
+                (Cut::Time(aim), anchor)
+            }
         };
-        aim.delay = aim.delay.mul_f64(aiming.haste);
         let wipe = match scratch {
             ScratchPolicy::Kept => false,
             ScratchPolicy::Wiped => true,
             ScratchPolicy::Both => kill.wipe,
         };
-        if let Step::Finished(attempt) = chain.cut(&Cut::Time(aim.clone()), wipe)? {
-            let reached = aim.anchor == Anchor::Start
-                || attempt.run.marks.iter().any(|mark| mark.name == aim.anchor.name());
+        if let Step::Finished(attempt) = chain.cut(&cut, wipe)? {
+            let reached = anchor == Anchor::Start
+                || attempt.run.marks.iter().any(|mark| mark.name == anchor.name());
             let why = if reached { Late::Overtaken } else { Late::StepNotReached };
-            return Ok((chain.finish(Some(*attempt))?, Some((aim, why))));
+            return Ok((chain.finish(Some(*attempt))?, Some((anchor, why))));
         }
     }
     Ok((chain.finish(None)?, None))
+}
+
+/// The op that a drawn kill falls on, on a seam that can cut there: before the op, or inside it at a page.
+fn by_op(log: &OpLog, window: &Window, kill: &DrawnKill, done: usize, aiming: Aiming) -> Option<Fault> {
+    let (number, into) = window.op(kill.fraction, done)?;
+    let number = ((number as f64 * aiming.haste).ceil() as u64).max(1);
+    // What a resume does is not known beforehand; it is taken to write as the run did from there on.
+    let op = log.op(number.saturating_add(done as u64));
+    let pages = op.map_or(1, Op::pages).max(1);
+    let boundary = (into * pages as f64) as u64;
+    let action = match (boundary, op) {
+        (1.., Some(op)) => Action::KillTorn(u32::try_from(op.torn_sectors(boundary)).unwrap_or(u32::MAX)),
+        _ => Action::KillBefore,
+    };
+    Some(Fault::AtOp(number, action))
+}
+
+/// The time that a drawn kill stands for.
+fn by_time(window: &Window, kill: &DrawnKill, done: usize, aiming: Aiming) -> Aim {
+    let mut aim = match aiming.by_clock {
+        true => window.aim_by_clock(kill.fraction),
+        false => window.aim(kill.fraction, done),
+    };
+    aim.delay = aim.delay.mul_f64(aiming.haste);
+    aim
 }

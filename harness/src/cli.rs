@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::ColorChoice;
+use scenarios::model::Accept;
+
+use crate::points::Torn;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -24,6 +27,25 @@ Examples:
   killpoint run mixed-layout --gpt-delay 20ms        kills land inside the table's writes
   killpoint run ./mine.toml --iterations 50 --seed 1 a scenario of your own, reproducibly";
 
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  killpoint sweep sgdisk-new                     every op, and the pages inside large writes
+  killpoint sweep mixed-layout --torn none       op boundaries alone
+  killpoint sweep ./mine.toml --torn all --seed 1";
+
+const EXEC_EXAMPLES: &str = "\
+The image is never modified: the command works on a clone that stands in its place, seen by the command alone.
+
+Examples:
+  killpoint exec --image disk.img -- sgdisk -n 4:0:+4M disk.img
+  killpoint exec --image fs.img --resume 'e2fsck -fy {image}; resize2fs {image} 20M' -- resize2fs fs.img 20M
+  killpoint exec --volume db --check 'sqlite3 {volume}/a.db \"pragma integrity_check\" | grep -qx ok' -- ./load.sh";
+
+const PREFLIGHT_EXAMPLES: &str = "\
+Examples:
+  killpoint preflight sgdisk-new
+  killpoint preflight --image disk.img -- sgdisk -n 4:0:+4M disk.img";
+
 /// Crash-tests tools that write disks: kills them, resumes them, and compares every byte with an uninterrupted run.
 #[derive(Debug, Parser)]
 #[command(name = "killpoint", version, after_help = EXIT_CODES)]
@@ -39,7 +61,16 @@ pub enum Command {
     /// Kill a scenario's tool at random times, resume it, and judge what it leaves
     #[command(after_help = format!("{RUN_EXAMPLES}\n\n{EXIT_CODES}"))]
     Run(RunArgs),
-    /// Bring one finding back from its token
+    /// Judge every crash point of a scenario, each content once
+    #[command(after_help = format!("{SWEEP_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Sweep(SweepArgs),
+    /// Judge every crash point of a command, without a scenario file
+    #[command(after_help = format!("{EXEC_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Exec(ExecArgs),
+    /// Watch one run of a scenario or command, and say what can be judged of it and at what cost
+    #[command(after_help = format!("{PREFLIGHT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Preflight(PreflightArgs),
+    /// Bring one finding back from its token, or from a run directory
     #[command(after_help = EXIT_CODES)]
     Repro(ReproArgs),
     /// Check both copies of an image's GPT; exit 1 where something is wrong
@@ -114,12 +145,9 @@ pub struct RunArgs {
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,
-    /// Scale of the scenario, where it has several
-    #[arg(long, value_name = "NAME")]
-    pub scale: Option<String>,
-    /// Planted bug that the tool shall have (tools built with feature `planted` only)
-    #[arg(long, value_name = "NAME", env = "RESIZER_BUG")]
-    pub bug: Option<String>,
+    /// How the scenario's tools are run.
+    #[command(flatten)]
+    pub tool: ToolArgs,
     /// Places.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -128,14 +156,170 @@ pub struct RunArgs {
     pub output: OutputArgs,
 }
 
+/// How a scenario's tools are run.
+#[derive(Clone, Debug, Args)]
+pub struct ToolArgs {
+    /// Scale of the scenario, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub scale: Option<String>,
+    /// Planted bug that the tool shall have (tools built with feature `planted` only)
+    #[arg(long, value_name = "NAME", env = "RESIZER_BUG")]
+    pub bug: Option<String>,
+    /// Where the tool's I/O is seen
+    #[arg(long, value_enum, default_value_t = SeamChoice::Auto)]
+    pub seam: SeamChoice,
+    /// Let the tool's sleeps last; else those of 50 ms and more are skipped
+    #[arg(long)]
+    pub real_time: bool,
+}
+
+/// Where the tool's I/O is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SeamChoice {
+    /// FUSE where this machine has it, else the hook in tools that link it.
+    Auto,
+    /// A file system of killpoint's: any tool, unmodified.
+    Fuse,
+    /// The hook inside tools that link it; needs no privileges.
+    InProcess,
+}
+
+/// What a sweep looks at.
+#[derive(Clone, Debug, Args)]
+pub struct PointArgs {
+    /// Points inside each write, at pages of the file: a number (first, last, middle, then drawn), `all` or `none`
+    #[arg(long, value_name = "N|all|none", default_value = "4", value_parser = parse_torn)]
+    pub torn: Torn,
+    /// Cut writes at 512-byte sectors: more than a SIGKILL does to a buffered write (conservative)
+    #[arg(long)]
+    pub torn_sectors: bool,
+    /// Live kills per phase that show that the recorded states are right
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub live_checks: u32,
+    /// Seed of what is drawn [default: random, and printed]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+}
+
+/// Arguments of `sweep`.
+#[derive(Clone, Debug, Args)]
+pub struct SweepArgs {
+    /// Scenarios: names that ship, or paths to `.toml` files
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// What is looked at.
+    #[command(flatten)]
+    pub points: PointArgs,
+    /// Write the kinds of findings to a file, for the scenario's `[expect]`
+    #[arg(long, value_name = "FILE")]
+    pub record_expected: Option<PathBuf>,
+    /// How the scenario's tools are run.
+    #[command(flatten)]
+    pub tool: ToolArgs,
+    /// Places.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A command in place of a scenario.
+#[derive(Clone, Debug, Args)]
+pub struct CommandArgs {
+    /// Image that the command works on; a clone takes its place (repeatable)
+    #[arg(long = "image", value_name = "FILE")]
+    pub images: Vec<PathBuf>,
+    /// Folder that the command works on, in place of images
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    pub volume: Option<PathBuf>,
+    /// Shell command that resumes after a crash (repeatable, in order) [default: the command again]
+    #[arg(long, value_name = "CMD")]
+    pub resume: Vec<String>,
+    /// Shell command that checks what is left: exit 0 passes, 77 could not look (repeatable); {volume}, {image},
+    /// {baseline} and {start} are copies
+    #[arg(long, value_name = "CMD")]
+    pub check: Vec<String>,
+    /// What may be left: what an uninterrupted run leaves (new), what was there before (old), or either
+    #[arg(long, value_name = "old,new", value_delimiter = ',', default_value = "new", value_parser = parse_accept)]
+    pub accept: Vec<Accept>,
+    /// Bytes that need not be equal: `unallocated`, `0x1000+512` or `FILE:0x1000+512` (repeatable)
+    #[arg(long, value_name = "MASK")]
+    pub mask: Vec<String>,
+    /// Partition, by label or number, that must stay as it is (repeatable)
+    #[arg(long, value_name = "PARTITION")]
+    pub untouched: Vec<String>,
+    /// Environment variable of the command, as NAME=VALUE (repeatable); nothing else is handed on
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub env: Vec<(String, String)>,
+    /// Regular expression of a step mark on a line of the command's output; its group is the step's name
+    #[arg(long, value_name = "REGEX")]
+    pub step_pattern: Option<String>,
+    /// Exit codes that the command may have
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    pub exit: Vec<i32>,
+    /// Limit of one run
+    #[arg(long, value_name = "TIME", default_value = "120s")]
+    pub time_limit: String,
+    /// Let the command's sleeps last; else those of 50 ms and more are skipped
+    #[arg(long)]
+    pub real_time: bool,
+}
+
+/// Arguments of `exec`.
+#[derive(Clone, Debug, Args)]
+pub struct ExecArgs {
+    /// What to do.
+    #[command(flatten)]
+    pub what: CommandArgs,
+    /// What is looked at.
+    #[command(flatten)]
+    pub points: PointArgs,
+    /// Places.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// The command; `{image}` or the image's own path names the image
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `preflight`.
+#[derive(Clone, Debug, Args)]
+pub struct PreflightArgs {
+    /// Scenario: a name that ships, or a path to a `.toml` file
+    #[arg(value_name = "SCENARIO", required_unless_present = "command", conflicts_with = "command")]
+    pub scenario: Option<String>,
+    /// Scale of the scenario, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub scale: Option<String>,
+    /// What to do.
+    #[command(flatten)]
+    pub what: CommandArgs,
+    /// Directory in which the working area is made and removed [default: /dev/shm where there is room]
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// The command; `{image}` or the image's own path names the image
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
 /// Arguments of `repro`.
 #[derive(Clone, Debug, Args)]
 pub struct ReproArgs {
-    /// Token of a finding, `kp1:…`
+    /// Token of a finding, `kp1:…`, or a run directory and a finding's id, `DIR#F1`
     pub token: String,
     /// The scenario's file, where it does not ship
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<String>,
+    /// Run the command that a token carries without asking
+    #[arg(short, long)]
+    pub yes: bool,
     /// Places.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -173,6 +357,29 @@ pub struct ShowArgs {
     /// What standard output gets
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+fn parse_torn(text: &str) -> Result<Torn, String> {
+    match text {
+        "all" => Ok(Torn::All),
+        "none" | "0" => Ok(Torn::None),
+        _ => text.parse().map(Torn::PerWrite).map_err(|_| "expected a number, `all` or `none`".to_owned()),
+    }
+}
+
+fn parse_accept(text: &str) -> Result<Accept, String> {
+    match text {
+        "old" => Ok(Accept::Old),
+        "new" => Ok(Accept::New),
+        _ => Err("expected `old`, `new` or `old,new`".to_owned()),
+    }
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
 }
 
 /// More kills in a row than this say nothing that fewer don't.

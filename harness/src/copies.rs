@@ -1,21 +1,22 @@
 //! How far the copies of a phase had come at a crash, judged by their whole content.
 //!
-//! A copy's destination is where the uninterrupted run leaves the partition. Its chunks are hashed once for the
-//! phase's start and once for its baseline; a sample takes the hashes of a fingerprint, or reads the destination.
+//! A copy's destination is where the uninterrupted run leaves the partition. On the host its chunks are hashed once for
+//! the phase's start and once for its baseline; a sample takes the hashes of a fingerprint, or reads the destination. In
+//! memory it is a question of which chunks differ from the baseline's.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use fault_backend::content_id::CHUNK_BYTES;
+use fault_backend::Image;
+use fault_backend::content_id::{CHUNK_BYTES, is_zero};
 use reports::event::CopyState;
 use scenarios::model::Phase;
 
 use crate::fingerprint::Fingerprint;
 use crate::gpt::Gpt;
-use crate::image;
+use crate::image::{self, Bytes, ReadAt, View};
 
 /// The destinations of a phase's copies.
 #[derive(Debug)]
@@ -28,20 +29,34 @@ pub struct Copies {
 struct Destination {
     label: String,
     extent: Range<u64>,
-    before: Vec<u128>,
-    done: Vec<u128>,
+    known: Known,
+}
+
+/// What is known of a destination beforehand. Chunks are counted from its start.
+#[derive(Debug)]
+enum Known {
+    /// Hashes of its chunks at the phase's start and in the baseline.
+    Hashes { before: Vec<u128>, done: Vec<u128> },
+    /// The baseline's file, and the chunks that tell of the copy: those that it changes to something other than zeros.
+    InMemory { done: Image, telling: BTreeSet<u64> },
 }
 
 /// Why copies can't be sampled.
 #[derive(Debug, thiserror::Error)]
 pub enum CopiesError {
     /// Reading failed.
-    #[error("cannot read `{path}`")]
+    #[error("cannot read `{}`", path.display())]
     Io {
         /// File.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A phase copies partitions of a volume that has no one disk.
+    #[error("phase `{phase}` copies partitions, but its volume is not one disk with a GPT")]
+    NoDisk {
+        /// Phase.
+        phase: String,
     },
     /// The uninterrupted run leaves no partition of that label.
     #[error("phase `{phase}` copies `{label}`, but its uninterrupted run leaves no such partition")]
@@ -54,22 +69,21 @@ pub enum CopiesError {
 }
 
 impl Copies {
-    /// Hashes the destinations in the volumes at the phase's start and after its uninterrupted run.
-    pub fn new(phase: &Phase, file: &str, start: &Path, baseline: &Path) -> Result<Self, CopiesError> {
-        let open = |path: PathBuf| match File::open(&path) {
-            Ok(file) => Ok((file, path)),
-            Err(source) => Err(CopiesError::Io { path, source }),
-        };
+    /// Takes in the destinations, in the disk `file`, of the volumes at the phase's start and after its uninterrupted
+    /// run.
+    pub fn new<'a>(
+        phase: &Phase,
+        file: Option<&Path>,
+        start: impl Into<View<'a>>,
+        baseline: impl Into<View<'a>>,
+    ) -> Result<Self, CopiesError> {
         if phase.copies.is_empty() {
-            return Ok(Self { file: file.into(), destinations: Vec::new() });
+            return Ok(Self { file: PathBuf::new(), destinations: Vec::new() });
         }
-        let (start, start_path) = open(start.join(file))?;
-        let (baseline, baseline_path) = open(baseline.join(file))?;
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| CopiesError::Io { path, source }
-        };
-        let gpt = Gpt::read(&baseline).map_err(failed(&baseline_path))?;
+        let file = file.ok_or_else(|| CopiesError::NoDisk { phase: phase.name.clone() })?;
+        let failed = |source| CopiesError::Io { path: file.to_owned(), source };
+        let (start, baseline) = (start.into().open(file).map_err(failed)?, baseline.into().open(file).map_err(failed)?);
+        let gpt = Gpt::read(&baseline).map_err(failed)?;
         let partitions = gpt.best().map_or(&[][..], |copy| &copy.partitions);
         let mut destinations = Vec::new();
         for label in &phase.copies {
@@ -78,29 +92,34 @@ impl Copies {
                 return Err(CopiesError::NoPartition { phase: phase.name.clone(), label: label.clone() });
             };
             let extent = partition.extent.clone();
-            destinations.push(Destination {
-                label: label.clone(),
-                before: hashes(&start, &extent).map_err(failed(&start_path))?,
-                done: hashes(&baseline, &extent).map_err(failed(&baseline_path))?,
-                extent,
-            });
+            let known = Known::of(&start, &baseline, &extent).map_err(failed)?;
+            destinations.push(Destination { label: label.clone(), extent, known });
         }
         Ok(Self { file: file.into(), destinations })
     }
 
     /// The state of each copy in a volume, of which `known` may hold the chunk hashes.
-    pub fn sample(
+    pub fn sample<'a>(
         &self,
-        volume: &Path,
+        volume: impl Into<View<'a>>,
         known: Option<&Fingerprint>,
     ) -> io::Result<BTreeMap<String, CopyState>> {
         let mut states = BTreeMap::new();
+        if self.destinations.is_empty() {
+            return Ok(states);
+        }
+        let mut disk = None;
+        let volume = volume.into();
         for destination in &self.destinations {
-            let state = match known.and_then(|known| known.chunks(&destination.extent)) {
-                Some(now) => destination.state(now),
-                None => {
-                    let file = File::open(volume.join(&self.file))?;
-                    destination.state(&hashes(&file, &destination.extent)?)
+            let hashed = known.and_then(|known| known.chunks(&destination.extent));
+            let state = match (&destination.known, hashed) {
+                (Known::Hashes { before, done }, Some(now)) => by_hashes(before, done, now),
+                (known, _) => {
+                    let disk = match &mut disk {
+                        Some(disk) => disk,
+                        empty => empty.insert(volume.open(&self.file)?),
+                    };
+                    known.state(disk, &destination.extent)?
                 }
             };
             states.insert(destination.label.clone(), state);
@@ -109,36 +128,78 @@ impl Copies {
     }
 }
 
-impl Destination {
-    /// Complete where all is as in the baseline; empty where no chunk that the copy changes to something other
-    /// than zeros has its final content.
-    fn state(&self, now: &[u128]) -> CopyState {
-        if now == self.done {
-            return CopyState::Complete;
+impl Known {
+    fn of(start: &Bytes, baseline: &Bytes, extent: &Range<u64>) -> io::Result<Self> {
+        let (Bytes::Image(before), Bytes::Image(done)) = (start, baseline) else {
+            return Ok(Self::Hashes { before: hashes(start, extent)?, done: hashes(baseline, extent)? });
+        };
+        let mut telling = differing_chunks(before, done, extent)?;
+        let mut chunk = [0; CHUNK_BYTES];
+        let mut zeros = Vec::new();
+        for index in &telling {
+            let at = extent.start + index * CHUNK_BYTES as u64;
+            let chunk = &mut chunk[..(extent.end - at).min(CHUNK_BYTES as u64) as usize];
+            done.fill(at, chunk)?;
+            if is_zero(chunk) {
+                zeros.push(*index);
+            }
         }
-        let telling = self
-            .before
-            .iter()
-            .zip(&self.done)
-            .zip(now)
-            .filter(|((before, done), _)| **done != 0 && before != done);
-        if telling.clone().any(|((_, done), now)| done == now) {
-            CopyState::Partial
-        } else {
-            CopyState::Empty
+        zeros.iter().for_each(|index| {
+            telling.remove(index);
+        });
+        Ok(Self::InMemory { done: done.clone(), telling })
+    }
+
+    fn state(&self, disk: &Bytes, extent: &Range<u64>) -> io::Result<CopyState> {
+        match (self, disk) {
+            (Self::Hashes { before, done }, disk) => Ok(by_hashes(before, done, &hashes(disk, extent)?)),
+            (Self::InMemory { done, telling }, Bytes::Image(now)) => {
+                let differing = differing_chunks(done, now, extent)?;
+                Ok(if differing.is_empty() {
+                    CopyState::Complete
+                } else if telling.is_subset(&differing) {
+                    CopyState::Empty
+                } else {
+                    CopyState::Partial
+                })
+            }
+            // A set was made for states in memory.
+            (Self::InMemory { .. }, Bytes::File(_)) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
+/// The chunks of an extent in which two images differ.
+fn differing_chunks(a: &Image, b: &Image, extent: &Range<u64>) -> io::Result<BTreeSet<u64>> {
+    let chunk = |at: u64| (at - extent.start) / CHUNK_BYTES as u64;
+    let ranges = a.diff(b)?;
+    let first = ranges.partition_point(|range| range.end <= extent.start);
+    let inside = ranges[first..].iter().take_while(|range| range.start < extent.end);
+    Ok(inside
+        .flat_map(|range| chunk(range.start.max(extent.start))..=chunk(range.end.min(extent.end) - 1))
+        .collect())
+}
+
+/// Complete where all is as in the baseline; empty where no chunk that the copy changes to something other than zeros
+/// has its final content.
+fn by_hashes(before: &[u128], done: &[u128], now: &[u128]) -> CopyState {
+    if now == done {
+        return CopyState::Complete;
+    }
+    let mut telling =
+        before.iter().zip(done).zip(now).filter(|((before, done), _)| **done != 0 && before != done);
+    if telling.any(|((_, done), now)| done == now) { CopyState::Partial } else { CopyState::Empty }
+}
+
 /// Chunk hashes of an extent; what lies beyond a file's end counts as zeros. The chunks of an extent that begins with
 /// one are numbered from the file's start, as a fingerprint does it.
-fn hashes(file: &File, extent: &Range<u64>) -> io::Result<Vec<u128>> {
-    let end = extent.end.min(image::len_bytes(file)?).max(extent.start);
+fn hashes(disk: &Bytes, extent: &Range<u64>) -> io::Result<Vec<u128>> {
+    let end = extent.end.min(disk.len_bytes()?).max(extent.start);
     let first = match extent.start % CHUNK_BYTES as u64 {
         0 => extent.start / CHUNK_BYTES as u64,
         _ => 0,
     };
-    let mut parts = image::chunk_parts_from(file, extent.start..end, first)?;
+    let mut parts = image::chunk_parts_from(disk, extent.start..end, first)?;
     parts.resize(image::chunk_count(extent.end - extent.start), 0);
     Ok(parts)
 }

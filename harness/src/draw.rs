@@ -165,6 +165,26 @@ impl Window {
         Aim { anchor: Anchor::Start, delay: Duration::ZERO }
     }
 
+    /// The op that a fraction of the window falls on, from 1, and how far into it, `0.0..1.0`, in a run that finds so
+    /// many of the phase's ops done; none where it falls into a stretch without ops.
+    pub fn op(&self, fraction: f64, done: usize) -> Option<(u64, f64)> {
+        let total: f64 = self.stretches.iter().map(|stretch| stretch.weight).sum();
+        let mut left = fraction * total;
+        for stretch in &self.stretches {
+            if left < stretch.weight {
+                let before = stretch.ops_before?;
+                let ops = stretch.times.len().saturating_sub(1);
+                // A resume begins with a later op, and counts its own from 1; at least the last is taken to be left.
+                let skipped = done.saturating_sub(before).min(ops.saturating_sub(1));
+                let place = left / stretch.weight * (ops - skipped) as f64;
+                let number = (before + skipped).saturating_sub(done) + place as usize + 1;
+                return Some((number as u64, place.fract()));
+            }
+            left -= stretch.weight;
+        }
+        None
+    }
+
     /// A fraction of the whole duration, counted from the start: for a run that may not go through the steps that
     /// were measured, as a resume may not.
     pub fn aim_by_clock(&self, fraction: f64) -> Aim {
@@ -213,6 +233,36 @@ pub fn profile(marks: &[Mark], ops: &[OpTime], wall: Duration) -> Vec<StepProfil
 
 #[cfg(test)]
 mod tests {
+    /// Two steps: one with four ops, one that only thinks, one with two.
+    fn three_steps() -> Window {
+        let ms = Duration::from_millis;
+        let marks: Vec<Mark> = [("a", 0), ("b", 10), ("c", 20)]
+            .map(|(name, at)| Mark { name: name.to_owned(), at: ms(at) })
+            .to_vec();
+        let ops: Vec<OpTime> =
+            [0, 1, 2, 3, 20, 21].map(|at| OpTime { at: ms(at), delay: Duration::ZERO }).to_vec();
+        Window::new(&profile(&marks, &ops, ms(30)))
+    }
+
+    #[test]
+    fn every_op_is_hit_and_a_step_without_ops_by_time() {
+        let window = three_steps();
+        let found: Vec<Option<u64>> =
+            (0..1000).map(|i| window.op(f64::from(i) / 1000.0, 0).map(|(number, _)| number)).collect();
+        for number in 1..=6 {
+            assert!(found.contains(&Some(number)), "{number}");
+        }
+        assert!(found.contains(&None), "the step that writes nothing");
+        assert!(found.iter().flatten().is_sorted());
+    }
+
+    #[test]
+    fn a_resume_counts_its_ops_from_where_the_run_was_cut() {
+        let window = three_steps();
+        let first_left = (0..1000).filter_map(|i| window.op(f64::from(i) / 1000.0, 4)).map(|(number, _)| number);
+        assert_eq!(first_left.collect::<std::collections::BTreeSet<_>>(), [1, 2].into());
+    }
+
     use super::*;
     use proptest::prelude::*;
 

@@ -3,17 +3,23 @@
 use std::io;
 use std::path::PathBuf;
 
+use fault_backend::fuse::MountError;
+use fault_backend::hook_log::OpLogError;
+use fault_backend::replay::ReplayError;
+use fault_backend::volume::HostError;
+use nix::errno::Errno;
 use reports::Exit;
 use scenarios::ScenarioError;
 
 use crate::copies::CopiesError;
+use crate::exec::ExecError;
 use crate::fixtures::CacheError;
 use crate::inspect::InspectError;
 use crate::mask::MaskError;
 use crate::oracle::{OracleError, Unproved};
 use crate::process::RunError;
 use crate::process::containment::ContainmentError;
-use crate::subject::SubjectError;
+use crate::store::StateError;
 use crate::token::TokenError;
 use crate::tools::ToolError;
 use crate::workdir::WorkDirError;
@@ -91,7 +97,82 @@ pub enum Error {
     Containment(#[from] ContainmentError),
     /// A run of the tool.
     #[error(transparent)]
-    Subject(SubjectError),
+    Run(RunError),
+    /// The log of a run on the in-process seam.
+    #[error(transparent)]
+    OpLog(#[from] OpLogError),
+    /// The phase's limit is no duration.
+    #[error("the `time_limit` of phase `{phase}` is no duration such as `30s`")]
+    TimeLimit {
+        /// Phase.
+        phase: String,
+        /// Why.
+        source: humantime::DurationError,
+    },
+    /// A pattern of the phase is no regular expression.
+    #[error("a pattern of phase `{phase}` is no regular expression")]
+    Pattern {
+        /// Phase.
+        phase: String,
+        /// Why.
+        source: regex::Error,
+    },
+    /// A phase without commands.
+    #[error("phase `{phase}` has no command")]
+    NoCommand {
+        /// Phase.
+        phase: String,
+    },
+    /// The command line of `exec`.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// FUSE can't be used.
+    #[error("the FUSE seam can't be used: {why}; `--seam in-process` needs none, for tools that link the hook")]
+    NoFuse {
+        /// What lacks.
+        why: &'static str,
+    },
+    /// The in-process seam can't be used.
+    #[error("the in-process seam works only on tools that link the hook, and this scenario runs others")]
+    NoHook,
+    /// Something that only a recorded run can give.
+    #[error("this needs a recorded run, which only the FUSE seam makes")]
+    NotRecorded,
+    /// The seam can't be mounted.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The mount namespace can't be left.
+    #[error("killpoint can't have mounts of its own")]
+    Namespace(#[source] Errno),
+    /// No CPU can be chosen.
+    #[error("killpoint can't be bound to one CPU")]
+    Cpu(#[source] Errno),
+    /// The seam failed, which is a defect of it.
+    #[error("the FUSE seam failed inside a request; this is a defect of killpoint, and the run says nothing")]
+    SeamBroken,
+    /// A volume can't be read from a folder.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A volume can't be changed.
+    #[error("the state of the volume can't be changed")]
+    Volume(#[from] Errno),
+    /// A kept state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A finding that is not in a run directory.
+    #[error("there is no finding `{id}` in `{run_dir}`; its findings are in report.json there")]
+    NoSuchFinding {
+        /// Run directory.
+        run_dir: PathBuf,
+        /// Its id.
+        id: String,
+    },
+    /// A token that carries a command.
+    #[error("this token runs a command on this machine:\n  {command}\nadd --yes to run it")]
+    NotConfirmed {
+        /// The command.
+        command: String,
+    },
     /// The uninterrupted run failed, so there is nothing to compare with.
     #[error("phase `{phase}`: the uninterrupted run {how}, so nothing was tested\n{output}")]
     Baseline {
@@ -181,12 +262,18 @@ impl std::fmt::Display for Missing {
     }
 }
 
-impl From<SubjectError> for Error {
-    fn from(error: SubjectError) -> Self {
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
         match error {
-            SubjectError::Run(RunError::Interrupted) => Self::Interrupted,
-            error => Self::Subject(error),
+            RunError::Interrupted => Self::Interrupted,
+            error => Self::Run(error),
         }
+    }
+}
+
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        Self::State(error.into())
     }
 }
 
@@ -199,7 +286,16 @@ impl Error {
             | Self::Token(_)
             | Self::TokenDigest { .. }
             | Self::NoSuchPhase { .. }
+            | Self::NoSuchFinding { .. }
+            | Self::NotConfirmed { .. }
+            | Self::NoHook
+            | Self::NotRecorded
+            | Self::TimeLimit { .. }
+            | Self::NoCommand { .. }
+            | Self::Pattern { .. }
             | Self::RunDirTaken(_) => Exit::Usage,
+            Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,
+            Self::Exec(_) => Exit::Usage,
             Self::Tool(_)
             | Self::MissingPrograms(_)
             | Self::Fixture(_)
@@ -208,7 +304,15 @@ impl Error {
             | Self::Store(_)
             | Self::DiskFull { .. }
             | Self::Containment(_)
-            | Self::Subject(_)
+            | Self::Run(_)
+            | Self::OpLog(_)
+            | Self::NoFuse { .. }
+            | Self::Mount(_)
+            | Self::Namespace(_)
+            | Self::Cpu(_)
+            | Self::Host(_)
+            | Self::Volume(_)
+            | Self::State(_)
             | Self::WorkDirFull { .. }
             | Self::RunDirFull { .. }
             | Self::Show(_)
@@ -217,7 +321,7 @@ impl Error {
             | Self::OwnExecutable(_) => Exit::Lacking,
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,
             Self::Unproved { source, .. } => source.exit(),
-            Self::Oracle(_) | Self::Copies(_) => Exit::NotMeasured,
+            Self::Oracle(_) | Self::Copies(_) | Self::SeamBroken => Exit::NotMeasured,
             Self::Interrupted => Exit::Interrupted,
         }
     }

@@ -2,15 +2,22 @@
 //! scenario and the builder, so it is built once and recognised by its content id; a copy that was changed since is
 //! built again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use fault_backend::image::{Base, Image};
+use fault_backend::volume::Volume;
 use fault_backend::ContentId;
+use scenarios::Resolved;
 use scenarios::fixture::FixtureError;
-use scenarios::model::Scenario;
+use scenarios::model::FixtureKind;
 
-use crate::image;
+use crate::error::Error;
+use crate::exec::Spec;
+use crate::{image, volumes};
 
 /// Environment variable that names the cache folder.
 pub const CACHE_VARIABLE: &str = "KILLPOINT_CACHE";
@@ -27,6 +34,89 @@ pub struct Cached {
     pub id: ContentId,
     /// It was there already.
     pub cached: bool,
+}
+
+/// What a campaign begins with.
+#[derive(Debug)]
+pub struct Fixture {
+    /// Its files.
+    pub content: FixtureContent,
+    /// Content id of the volume.
+    pub id: ContentId,
+    /// It was there already.
+    pub cached: bool,
+    /// Length of the files, holes included.
+    pub len_bytes: u64,
+    /// Bytes that the files take.
+    pub used_bytes: u64,
+}
+
+/// Where a fixture's files are. None of them is ever written to.
+#[derive(Debug)]
+pub enum FixtureContent {
+    /// A folder that is the volume.
+    Folder(PathBuf),
+    /// Files that a user named, by their names in the volume.
+    Files(Vec<(String, PathBuf)>),
+}
+
+impl Fixture {
+    /// The fixture of a scenario, from the cache or built.
+    pub fn of_scenario(resolved: &Resolved) -> Result<Self, Error> {
+        let Cached { volume, id, cached } = obtain(resolved, &default_root()?)?;
+        if resolved.scenario.fixture.kind() == FixtureKind::Command {
+            // What a command makes is known only now.
+            resolved.check_volume(&volume)?;
+        }
+        Ok(Self {
+            len_bytes: volumes::len_bytes(&volume)?,
+            used_bytes: volumes::used_bytes(&volume)?,
+            content: FixtureContent::Folder(volume),
+            id,
+            cached,
+        })
+    }
+
+    /// The files that a command line names.
+    pub fn of_user(spec: &Spec) -> Result<Self, Error> {
+        let content = match &spec.volume {
+            Some(dir) => FixtureContent::Folder(dir.clone()),
+            None => FixtureContent::Files(spec.files()),
+        };
+        let (mut len_bytes, mut used_bytes) = (0, 0);
+        match &content {
+            FixtureContent::Folder(dir) => {
+                (len_bytes, used_bytes) = (volumes::len_bytes(dir)?, volumes::used_bytes(dir)?);
+            }
+            FixtureContent::Files(files) => {
+                for (_, path) in files {
+                    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+                    len_bytes += metadata.len();
+                    used_bytes += metadata.blocks() * 512;
+                }
+            }
+        }
+        let id = content.volume()?.content_id();
+        Ok(Self { content, id, cached: true, len_bytes, used_bytes })
+    }
+}
+
+impl FixtureContent {
+    /// A clone of it in memory; the files are read as they are needed.
+    pub fn volume(&self) -> Result<Volume, Error> {
+        let mut volume = Volume::new();
+        match self {
+            Self::Folder(dir) => return Ok(Volume::import(dir)?),
+            Self::Files(files) => {
+                for (name, path) in files {
+                    let file = File::open(path).map_err(Error::io(path))?;
+                    let base = Base::open(file).map_err(Error::io(path))?;
+                    volume.insert_file(Path::new(name), Image::over(Arc::new(base)))?;
+                }
+            }
+        }
+        Ok(volume)
+    }
 }
 
 /// A fixture can't be had.
@@ -60,8 +150,8 @@ pub fn default_root() -> Result<PathBuf, CacheError> {
 }
 
 /// The fixture of a scenario, from the cache where its bytes still have the id that they had when built.
-pub fn obtain(scenario: &Scenario, root: &Path) -> Result<Cached, CacheError> {
-    let entry = root.join("fixtures").join(scenarios::fixture::cache_key(scenario));
+pub fn obtain(resolved: &Resolved, root: &Path) -> Result<Cached, CacheError> {
+    let entry = root.join("fixtures").join(scenarios::fixture::cache_key(resolved));
     if let Some(id) = intact(&entry) {
         return Ok(Cached { volume: entry.join(VOLUME), id, cached: true });
     }
@@ -74,7 +164,7 @@ pub fn obtain(scenario: &Scenario, root: &Path) -> Result<Cached, CacheError> {
     let aside = tempfile::Builder::new().prefix("building-").tempdir_in(root).map_err(io_error(root))?;
     let volume = aside.path().join(VOLUME);
     fs::create_dir(&volume).map_err(io_error(&volume))?;
-    scenarios::fixture::build(scenario, &volume)?;
+    scenarios::fixture::build(resolved, &volume)?;
     let id = image::content_id(&volume).map_err(io_error(&volume))?;
     fs::write(aside.path().join(ID_FILE), id.to_string()).map_err(io_error(aside.path()))?;
     match fs::remove_dir_all(&entry) {

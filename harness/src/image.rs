@@ -10,9 +10,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fault_backend::content_id::{CHUNK_BYTES, ContentHasher, ContentId};
-use holes::{DataSeeker, punch};
 
+mod bytes;
 mod holes;
+mod trees;
+mod view;
+
+pub use bytes::{Bytes, ReadAt};
+pub use trees::{Difference, What, differences_of_volumes, without_scratch};
+pub use view::{SCRATCH, VOLUME, View};
+
+use holes::{DataSeeker, punch};
 
 /// Length of the read buffers; a multiple of [`CHUNK_BYTES`]. Two of them fit into a core's own cache.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -46,19 +54,19 @@ pub fn volume_id<'a>(files: impl IntoIterator<Item = (&'a Path, ContentId)>) -> 
 }
 
 /// Content id of a part of a file, as if it were a file of its own.
-pub fn content_of(file: &File, range: Range<u64>) -> io::Result<ContentId> {
+pub fn content_of(file: &dyn ReadAt, range: Range<u64>) -> io::Result<ContentId> {
     let mut hasher = ContentHasher::new(range.end.saturating_sub(range.start));
     for_each_chunk(file, range, |index, chunk| hasher.chunk(index, chunk))?;
     Ok(hasher.finish())
 }
 
 /// What each chunk of a part of a file adds to its content id; 0 for chunks of zeros.
-pub fn chunk_parts(file: &File, range: Range<u64>) -> io::Result<Vec<u128>> {
+pub fn chunk_parts(file: &dyn ReadAt, range: Range<u64>) -> io::Result<Vec<u128>> {
     chunk_parts_from(file, range, 0)
 }
 
 /// As [`chunk_parts`], with the chunks numbered from `first`, as they are in a whole that the part belongs to.
-pub fn chunk_parts_from(file: &File, range: Range<u64>, first: u64) -> io::Result<Vec<u128>> {
+pub fn chunk_parts_from(file: &dyn ReadAt, range: Range<u64>, first: u64) -> io::Result<Vec<u128>> {
     let mut parts = vec![0; chunk_count(range.end.saturating_sub(range.start))];
     for_each_chunk(file, range, |index, chunk| {
         parts[index as usize] = ContentId::of_chunk(first + index, chunk)
@@ -72,7 +80,7 @@ pub fn chunk_count(len_bytes: u64) -> usize {
 }
 
 /// Calls back for each chunk that holds data; chunks are counted from the range's start.
-fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, &[u8])) -> io::Result<()> {
+fn for_each_chunk(file: &dyn ReadAt, range: Range<u64>, mut visit: impl FnMut(u64, &[u8])) -> io::Result<()> {
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut data = DataSeeker::blockwise(file, range.end);
     let mut at = range.start;
@@ -95,8 +103,12 @@ fn for_each_chunk(file: &File, range: Range<u64>, mut visit: impl FnMut(u64, &[u
 /// All ranges in which two files differ, byte for byte, adjacent ones merged. Where one is longer, the rest of it
 /// differs throughout.
 pub fn diff(a: &Path, b: &Path) -> io::Result<Vec<Range<u64>>> {
+    all_differences(&File::open(a)?, &File::open(b)?)
+}
+
+fn all_differences(a: &dyn ReadAt, b: &dyn ReadAt) -> io::Result<Vec<Range<u64>>> {
     let mut found = Vec::new();
-    let _ = differences(&File::open(a)?, &File::open(b)?, |range| {
+    let _ = differences(a, b, |range| {
         found.push(range);
         ControlFlow::Continue(())
     })?;
@@ -105,11 +117,11 @@ pub fn diff(a: &Path, b: &Path) -> io::Result<Vec<Range<u64>>> {
 
 /// As [`diff`], one range after the other, until the callback breaks off. Memory is bounded whatever differs.
 pub fn differences(
-    a: &File,
-    b: &File,
+    a: &dyn ReadAt,
+    b: &dyn ReadAt,
     mut visit: impl FnMut(Range<u64>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
-    let (a_len, b_len) = (len_bytes(a)?, len_bytes(b)?);
+    let (a_len, b_len) = (a.len_bytes()?, b.len_bytes()?);
     let common = a_len.min(b_len);
     let mut rest = (a_len != b_len).then(|| common..a_len.max(b_len));
     let flow = compare_parts((a, 0), (b, 0), common, |range| match &mut rest {
@@ -127,8 +139,8 @@ pub fn differences(
 
 /// Compares `len` bytes of two files from an offset in each; the callback's ranges are relative to those offsets.
 pub fn compare_parts(
-    (a, a_start): (&File, u64),
-    (b, b_start): (&File, u64),
+    (a, a_start): (&dyn ReadAt, u64),
+    (b, b_start): (&dyn ReadAt, u64),
     len: u64,
     mut visit: impl FnMut(Range<u64>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
@@ -239,7 +251,7 @@ fn copy_file(src: &Path, dst: &Path) -> io::Result<()> {
 }
 
 /// Copies a part of a file to the start of an empty one, holes kept.
-pub fn copy_part(from: &File, range: Range<u64>, to: &File) -> io::Result<()> {
+pub fn copy_part(from: &dyn ReadAt, range: Range<u64>, to: &File) -> io::Result<()> {
     to.set_len(range.end - range.start)?;
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut data = DataSeeker::exact(from, range.end);
@@ -247,7 +259,7 @@ pub fn copy_part(from: &File, range: Range<u64>, to: &File) -> io::Result<()> {
     while let Some(next) = data.next_from(at)? {
         let len = (data.end() - next).min(BLOCK_BYTES as u64) as usize;
         let block = &mut buffer[..len];
-        from.read_exact_at(block, next)?;
+        from.fill(next, block)?;
         to.write_all_at(block, next - range.start)?;
         at = next + len as u64;
     }
@@ -380,7 +392,7 @@ pub fn files(volume: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Length of a file or block device.
 pub fn len_bytes(file: &File) -> io::Result<u64> {
-    io::Seek::seek(&mut &*file, io::SeekFrom::End(0))
+    ReadAt::len_bytes(file)
 }
 
 #[cfg(test)]

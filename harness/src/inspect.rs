@@ -1,7 +1,8 @@
 //! What a person, or a program, should know of an image's partition table.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use bytesize::ByteSize;
@@ -76,6 +77,12 @@ pub enum InspectError {
         /// Why.
         source: io::Error,
     },
+    /// It is a directory, a pipe or the like.
+    #[error("`{image}` is neither a file nor a block device")]
+    NotADisk {
+        /// What was named.
+        image: String,
+    },
     /// Nothing says that it has, or had, a GPT.
     #[error("`{image}` holds no GPT: neither a header at either end nor a protective MBR")]
     NoGpt {
@@ -88,8 +95,13 @@ impl Inspection {
     /// Looks at an image.
     pub fn of(path: &Path) -> Result<Self, InspectError> {
         let image = path.display().to_string();
-        let gpt = File::open(path).and_then(|file| Gpt::read(&file));
-        let gpt = gpt.map_err(|source| InspectError::Read { image: image.clone(), source })?;
+        let read = |source| InspectError::Read { image: image.clone(), source };
+        // Looked at before it is opened: opening a pipe would wait for a writer.
+        let kind = fs::metadata(path).map_err(read)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(InspectError::NotADisk { image });
+        }
+        let gpt = File::open(path).and_then(|file| Gpt::read(&file)).map_err(read)?;
         if !gpt.is_present() {
             return Err(InspectError::NoGpt { image });
         }
@@ -98,7 +110,7 @@ impl Inspection {
             image,
             len_bytes: gpt.len_bytes,
             sector_bytes: gpt.sector_bytes,
-            protective_mbr: gpt.protective_mbr,
+            protective_mbr: gpt.protective_mbr.is_some(),
             primary: CopyReport::of(&gpt.primary),
             backup: CopyReport::of(&gpt.backup),
             problems: check::problems(&gpt),

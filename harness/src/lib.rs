@@ -1,6 +1,6 @@
 //! killpoint: runs a tool that writes disks, kills it at points of its own I/O, resumes it, and compares the
 //! result byte for byte with an uninterrupted run.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod campaign;
 pub mod chain;
@@ -10,21 +10,32 @@ pub mod content;
 pub mod copies;
 pub mod draw;
 pub mod error;
+pub mod exec;
+pub mod expected;
 pub mod fingerprint;
 pub mod fixtures;
 pub mod gpt;
 pub mod image;
 pub mod inspect;
+pub mod judge;
 pub mod layout;
-pub mod live;
 pub mod mask;
+pub mod namespace;
 pub mod oracle;
+pub mod points;
+pub mod preflight;
 pub mod prepare;
 pub mod process;
+pub mod programs;
+pub mod ranges;
 pub mod record;
 pub mod repro;
+pub mod seam;
 pub mod seeds;
-pub mod subject;
+pub mod stage;
+pub mod store;
+pub mod sweep;
 pub mod token;
 pub mod tools;
+pub mod volumes;
 pub mod workdir;

@@ -7,15 +7,11 @@ use killpoint::cli::Cli;
 use killpoint::commands;
 use killpoint::process::launch;
 
-/// What a shell answers where a command can't be executed.
-const CANNOT_EXECUTE: u8 = 126;
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == launch::ARGUMENT) {
-        let Err(error) = launch::launch(arguments);
-        eprintln!("killpoint: error: {error:#}");
-        return CANNOT_EXECUTE.into();
+        // Nothing else may be set up before: every tool is a fork of this process. Who started it hears its end.
+        return if launch::serve(arguments).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     commands::execute(Cli::parse()).into()
 }

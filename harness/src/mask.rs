@@ -3,13 +3,16 @@
 //! that a mask can't quietly grow until nothing is compared.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use scenarios::model;
+
 use crate::gpt::{Gpt, Layout};
-use crate::image;
+use crate::image::{Difference, ReadAt, View, What, differences_of_volumes};
+use crate::ranges::merged;
+use crate::stage::Saved;
 
 /// Unit to which volatile bytes outside of GPT fields are widened: whole UUIDs, checksums and time stamps.
 const UNIT_BYTES: u64 = 16;
@@ -25,7 +28,7 @@ pub struct Mask {
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
     /// Reading failed.
-    #[error("cannot compare the baseline runs at `{path}`")]
+    #[error("cannot compare the baseline runs at `{}`", path.display())]
     Io {
         /// File or volume.
         path: PathBuf,
@@ -35,16 +38,18 @@ pub enum MaskError {
     /// Too few runs to tell.
     #[error("{0} baseline runs cannot show what is volatile: at least 2 are needed")]
     TooFewRuns(usize),
-    /// The runs leave other files or lengths.
-    #[error("uninterrupted runs leave different files: `{path}` differs in presence or length")]
+    /// The runs leave other files, lengths or attributes.
+    #[error("uninterrupted runs leave different volumes: `{}` {what}", path.display())]
     Shape {
-        /// File that one has and another lacks, or that has another length.
+        /// What one has otherwise than another.
         path: PathBuf,
+        /// How it differs.
+        what: String,
     },
     /// More differs than can be excused.
     #[error(
-        "uninterrupted runs differ in more than {limit_bytes} bytes of `{path}`, first in {first}: the tool is not \
-         deterministic enough to be compared"
+        "uninterrupted runs differ in more than {limit_bytes} bytes of `{}`, first in {first}: the tool is not \
+         deterministic enough to be compared", path.display()
     )]
     TooVolatile {
         /// File.
@@ -57,38 +62,46 @@ pub enum MaskError {
     /// A mask of the scenario that is no mask.
     #[error("`{0}` is no mask: `unallocated` or `OFFSET+LENGTH` is expected")]
     Spec(String),
-    /// `unallocated` where no table says what is allocated.
-    #[error("mask `unallocated`: `{path}` has no valid GPT copy after an uninterrupted run")]
-    NoTable {
+    /// A mask for a file that an uninterrupted run does not leave.
+    #[error("mask `{spec}`: an uninterrupted run leaves no file `{file}`")]
+    NoFile {
+        /// As written.
+        spec: String,
         /// File.
-        path: PathBuf,
+        file: String,
     },
+    /// `unallocated` where no table says what is allocated.
+    #[error("mask `unallocated`: no file has a valid GPT copy after an uninterrupted run")]
+    NoTable,
 }
 
 impl Mask {
-    /// What the given uninterrupted runs (volumes; the first is the baseline) and the scenario excuse. Volatile
-    /// bytes count where the scenario's masks don't cover them, and may be at most `max_share` of a file.
-    pub fn measure(runs: &[&Path], specs: &[String], max_share: f64) -> Result<Self, MaskError> {
+    /// What the given uninterrupted runs (the first is the baseline) and the scenario excuse. Volatile bytes count
+    /// where the scenario's masks don't cover them, and may be at most `max_share` of a file. What of the runs is in
+    /// memory is compared there, at the cost of what differs.
+    pub fn measure(runs: &[Saved], specs: &[String], max_share: f64) -> Result<Self, MaskError> {
         let [baseline, others @ ..] = runs else { return Err(MaskError::TooFewRuns(0)) };
         if others.is_empty() {
             return Err(MaskError::TooFewRuns(1));
         }
-        let listing = |volume: &Path| image::files(volume).map_err(at(volume));
-        let names = listing(baseline)?;
+        let mut excused = excused(baseline, specs)?;
+        let mut differing: BTreeMap<PathBuf, Vec<Range<u64>>> = BTreeMap::new();
         for other in others {
-            let theirs = listing(other)?;
-            let odd =
-                names.iter().find(|n| !theirs.contains(n)).or(theirs.iter().find(|n| !names.contains(n)));
-            if let Some(path) = odd {
-                return Err(MaskError::Shape { path: path.clone() });
+            for Difference { path, what } in differences_of_volumes(baseline, other).map_err(at(&other.path))? {
+                match what {
+                    What::Data(ranges) => differing.entry(path).or_default().extend(ranges),
+                    what => return Err(MaskError::Shape { path, what: what.to_string() }),
+                }
             }
         }
         let mut mask = Self::default();
-        for name in names {
-            let FileMask { excused, volatile } = measure_file(baseline, others, &name, specs, max_share)?;
-            mask.volatile_bytes += volatile.iter().map(|range| range.end - range.start).sum::<u64>();
-            mask.files.insert(name, merged(excused.into_iter().chain(volatile)));
+        for (path, ranges) in differing {
+            let excused = excused.entry(path.clone()).or_default();
+            let volatile = volatile(baseline, &path, &merged(ranges), excused, max_share)?;
+            mask.volatile_bytes += sum(&volatile);
+            excused.extend(volatile);
         }
+        mask.files = excused.into_iter().map(|(path, ranges)| (path, merged(ranges))).collect();
         Ok(mask)
     }
 
@@ -120,68 +133,82 @@ pub fn outside(range: Range<u64>, mask: &[Range<u64>]) -> Vec<Range<u64>> {
     parts
 }
 
-/// What is left out of one file's comparison, by reason; both sorted and disjoint.
-struct FileMask {
-    excused: Vec<Range<u64>>,
-    volatile: Vec<Range<u64>>,
+/// What the scenario excuses, by file; each list is sorted and disjoint.
+fn excused(baseline: &Saved, specs: &[String]) -> Result<BTreeMap<PathBuf, Vec<Range<u64>>>, MaskError> {
+    let mut excused: BTreeMap<PathBuf, Vec<Range<u64>>> = BTreeMap::new();
+    if specs.is_empty() {
+        return Ok(excused);
+    }
+    let files = View::from(baseline).files().map_err(at(&baseline.path))?;
+    for spec in specs {
+        match model::Mask::parse(spec).ok_or_else(|| MaskError::Spec(spec.clone()))? {
+            model::Mask::Unallocated => {
+                let mut tables = 0;
+                for file in &files {
+                    if let Some(layout) = layout(baseline, file)? {
+                        tables += 1;
+                        excused.entry(file.clone()).or_default().extend(layout.unallocated());
+                    }
+                }
+                if tables == 0 {
+                    return Err(MaskError::NoTable);
+                }
+            }
+            model::Mask::Range { file: Some(file), bytes } => {
+                if !files.iter().any(|known| known.as_os_str() == file.as_str()) {
+                    return Err(MaskError::NoFile { spec: spec.clone(), file });
+                }
+                excused.entry(file.into()).or_default().push(bytes);
+            }
+            model::Mask::Range { file: None, bytes } => {
+                for file in &files {
+                    excused.entry(file.clone()).or_default().push(bytes.clone());
+                }
+            }
+        }
+    }
+    Ok(excused.into_iter().map(|(file, ranges)| (file, merged(ranges))).collect())
 }
 
-fn measure_file(
-    baseline: &Path,
-    others: &[&Path],
-    name: &Path,
-    specs: &[String],
+/// The structures of a file that holds a GPT.
+fn layout(baseline: &Saved, file: &Path) -> Result<Option<Layout>, MaskError> {
+    match View::from(baseline).open(file).and_then(|disk| Gpt::read(&disk)) {
+        Ok(gpt) => Ok(Layout::of(&gpt)),
+        // A link that leads nowhere, or another thing without bytes.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(&baseline.path.join(file))(error)),
+    }
+}
+
+/// The differing ranges of a file, widened, less what is excused anyway.
+fn volatile(
+    baseline: &Saved,
+    file: &Path,
+    differing: &[Range<u64>],
+    excused: &[Range<u64>],
     max_share: f64,
-) -> Result<FileMask, MaskError> {
-    let path = baseline.join(name);
-    let file = File::open(&path).map_err(at(&path))?;
-    let len = image::len_bytes(&file).map_err(at(&path))?;
-    let layout = Gpt::read(&file).map_err(at(&path)).map(|gpt| Layout::of(&gpt))?;
-    let mut excused = Vec::new();
-    for spec in specs {
-        match (spec.as_str(), &layout) {
-            ("unallocated", Some(layout)) => excused.extend(layout.unallocated()),
-            ("unallocated", None) => return Err(MaskError::NoTable { path: name.to_owned() }),
-            (text, _) => excused.push(byte_range(text).ok_or_else(|| MaskError::Spec(spec.clone()))?),
-        }
-    }
-    let excused = merged(excused);
+) -> Result<Vec<Range<u64>>, MaskError> {
+    let path = baseline.path.join(file);
+    let len = View::from(baseline).open(file).and_then(|bytes| bytes.len_bytes()).map_err(at(&path))?;
+    let layout = layout(baseline, file)?;
+    let unexcused: Vec<_> = differing.iter().flat_map(|range| outside(range.clone(), excused)).collect();
     let limit_bytes = (len as f64 * max_share) as u64;
-    let too_volatile = |first: u64| MaskError::TooVolatile {
-        path: name.to_owned(),
-        limit_bytes,
-        first: layout
-            .as_ref()
-            .map_or_else(|| format!("{first:#x}"), |layout| layout.place(first).to_string()),
-    };
-    let mut volatile = Vec::new();
-    for other in others {
-        let path = other.join(name);
-        let other = File::open(&path).map_err(at(&path))?;
-        if image::len_bytes(&other).map_err(at(&path))? != len {
-            return Err(MaskError::Shape { path: name.to_owned() });
-        }
-        let mut first = None;
-        let mut bytes = 0;
-        let flow = image::differences(&file, &other, |range| {
-            for part in outside(range, &excused) {
-                first.get_or_insert(part.start);
-                bytes += part.end - part.start;
-                volatile.push(widened(part, layout.as_ref()));
-            }
-            if bytes > limit_bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        if flow.map_err(at(&path))?.is_break() {
-            return Err(too_volatile(first.unwrap_or(0)));
-        }
+    let widened = merged(unexcused.iter().map(|range| widened(range.clone(), layout.as_ref())));
+    let volatile: Vec<_> = widened.into_iter().flat_map(|range| outside(range, excused)).collect();
+    match unexcused.first() {
+        Some(first) if sum(&volatile) > limit_bytes => Err(MaskError::TooVolatile {
+            path: file.to_owned(),
+            limit_bytes,
+            first: layout
+                .as_ref()
+                .map_or_else(|| format!("{:#x}", first.start), |layout| layout.place(first.start).to_string()),
+        }),
+        _ => Ok(volatile),
     }
-    let volatile: Vec<_> = merged(volatile).into_iter().flat_map(|range| outside(range, &excused)).collect();
-    match volatile.first() {
-        Some(first) if volatile.iter().map(|r| r.end - r.start).sum::<u64>() > limit_bytes => {
-            Err(too_volatile(first.start))
-        }
-        _ => Ok(FileMask { excused, volatile }),
-    }
+}
+
+fn sum(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// A volatile range widened to the GPT fields that it touches, and to whole units elsewhere.
@@ -193,31 +220,6 @@ fn widened(range: Range<u64>, layout: Option<&Layout>) -> Range<u64> {
         })
     };
     unit(range.start).start..unit(range.end - 1).end
-}
-
-/// Sorted, with overlapping and adjacent ranges joined.
-fn merged(ranges: impl IntoIterator<Item = Range<u64>>) -> Vec<Range<u64>> {
-    let mut sorted: Vec<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-    sorted.sort_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match joined.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
-}
-
-/// `OFFSET+LENGTH`, each decimal or 0x-hexadecimal.
-fn byte_range(text: &str) -> Option<Range<u64>> {
-    let number = |text: &str| match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    };
-    let (start, len) = text.split_once('+')?;
-    let start = number(start)?;
-    Some(start..start.checked_add(number(len)?)?)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> MaskError {

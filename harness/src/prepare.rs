@@ -1,51 +1,59 @@
 //! Everything that is there before the first kill: the fixture, three uninterrupted runs of each phase, the volatile
 //! mask, oracles that have shown that they can object, and the window that random times are drawn from.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fault_backend::oplog::Op;
+use fault_backend::oplog::OpLog;
 use fault_backend::{ContentId, Region};
 use reports::{Event, Stream};
+use scenarios::Resolved;
 use scenarios::model::{Oracle, Phase};
-use scenarios::{Resolved, programs};
 
 use crate::copies::Copies;
 use crate::draw::{self, OpTime, Window};
 use crate::error::{Error, Missing};
-use crate::fingerprint::Fingerprint;
-use crate::image;
+use crate::exec::Spec;
+use crate::gpt::Gpt;
 use crate::mask::Mask;
-use crate::oracle::OracleSet;
+use crate::oracle::{Checkers, OracleSet};
 use crate::process::run::Runner;
 use crate::process::{Containment, End, Run};
-use crate::subject::{Attempt, Subject};
-use crate::tools::{self, Needs};
-use crate::workdir::{self, WorkDir};
-use crate::{fixtures, layout, live};
+use crate::programs::Programs;
+use crate::stage::fuse::FuseStage;
+use crate::stage::hook::{self, HookStage};
+use crate::stage::{Attempt, Job, Saved, Stage, Which, Words};
+use crate::fixtures::{Fixture, FixtureContent};
+use crate::workdir::WorkDir;
+use crate::{image, layout, tools};
 
 /// Uninterrupted runs of each phase.
 const BASELINE_RUNS: u32 = 3;
 
 /// Largest share of a file that may differ between uninterrupted runs.
-const MAX_VOLATILE_SHARE: f64 = 0.001;
+pub const MAX_VOLATILE_SHARE: f64 = 0.001;
 
-/// Copies of the volume that lie in the working area at the same time: the live one, three runs, one that is
-/// damaged for the oracles, staged copies of the tool, and one per phase and fixture.
+/// Copies of the volume that lie in the working area at the same time on the in-process seam: the live one, three
+/// runs, one that is damaged for the oracles, staged copies of the tool, and one per phase and fixture.
 const COPIES_BESIDES_PHASES: u64 = 6;
 
 /// How a campaign's tools are run.
 #[derive(Clone, Debug)]
 pub struct Setting {
+    /// Where the tool's I/O passes through us.
+    pub seam: reports::Seam,
+    /// This process has mounts of its own.
+    pub private_mounts: bool,
     /// Wait before and after each write that touches the GPT.
     pub gpt_delay: Option<Duration>,
     /// Planted bug.
     pub bug: Option<String>,
+    /// The tools' sleeps last as long as they ask for.
+    pub real_time: bool,
     /// Where the working area is made.
     pub work_parent: Option<PathBuf>,
     /// The binary that launches tools.
@@ -56,6 +64,8 @@ pub struct Setting {
     pub layouts: bool,
     /// Have each oracle shown a damaged copy.
     pub prove: bool,
+    /// What a command line asks for, in place of a scenario's fixture.
+    pub exec: Option<Spec>,
 }
 
 /// A campaign that can begin.
@@ -74,8 +84,10 @@ pub struct Ground {
     pub resolved: Resolved,
     /// Content id of the fixture.
     pub fixture_id: ContentId,
-    /// Runs the tool.
-    pub subject: Subject,
+    /// The volume's file whose GPT is sampled.
+    pub gpt_file: Option<PathBuf>,
+    /// Where the tool works.
+    pub stage: Stage,
     /// Removed when the campaign ends.
     pub work: WorkDir,
 }
@@ -85,16 +97,10 @@ pub struct Ground {
 pub struct PreparedPhase {
     /// The model.
     pub phase: Phase,
-    /// The volume before it.
-    pub start: PathBuf,
-    /// Its content id.
-    pub start_id: ContentId,
-    /// Content id of the volume after an uninterrupted run.
-    pub baseline_id: ContentId,
-    /// Chunk hashes of the volume before it, where the seam sees all that the tool writes.
-    pub fingerprint: Option<Fingerprint>,
-    /// Ranges that an uninterrupted run writes.
-    pub written: Vec<Range<u64>>,
+    /// The state before it.
+    pub start: Saved,
+    /// The state after an uninterrupted run.
+    pub baseline: Saved,
     /// The checks.
     pub oracles: OracleSet,
     /// The copies that it makes.
@@ -103,63 +109,10 @@ pub struct PreparedPhase {
     pub window: Window,
     /// Ops of an uninterrupted run.
     pub ops: u64,
-}
-
-/// Programs that a scenario names and that are not here, split into needed and optional ones.
-fn missing(names: &[String]) -> Vec<Missing> {
-    names
-        .iter()
-        .filter(|name| !tools::is_own(name) && tools::find_in_path(name).is_none())
-        .map(|name| Missing { program: name.clone(), package: programs::package_of(name) })
-        .collect()
-}
-
-/// The programs of a scenario.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    /// Paths by the name that the phases use.
-    paths: BTreeMap<String, PathBuf>,
-    /// Optional ones that are not here.
-    missing_optional: Vec<Missing>,
-}
-
-impl Programs {
-    /// Finds, and where need be builds, everything that a scenario runs. Nothing was made yet when this fails.
-    /// `say` is told before something is built.
-    pub fn find(resolved: &Resolved, bug: Option<&str>, say: &mut dyn FnMut(&str)) -> Result<Self, Error> {
-        let scenario = &resolved.scenario;
-        let lacking = missing(&scenario.requires);
-        if !lacking.is_empty() {
-            return Err(Error::MissingPrograms(lacking));
-        }
-        let needs = Needs { planted: bug.is_some() };
-        let mut paths = BTreeMap::new();
-        for command in
-            scenario.phase.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume))
-        {
-            let Some(name) = command.first() else { continue };
-            if name.contains('/') || paths.contains_key(name) {
-                continue;
-            }
-            let path = if tools::is_own(name) {
-                tools::find_own(name, needs, say)?
-            } else {
-                tools::find_in_path(name)
-                    .ok_or_else(|| Error::MissingPrograms(missing(std::slice::from_ref(name))))?
-            };
-            paths.insert(name.clone(), path);
-        }
-        Ok(Self { paths, missing_optional: missing(&scenario.optional) })
-    }
-
-    /// Versions by program, of those that tell theirs.
-    pub fn versions(&self, resolved: &Resolved) -> BTreeMap<String, String> {
-        let scenario = &resolved.scenario;
-        let system = scenario.requires.iter().chain(&scenario.optional);
-        let system = system.filter_map(|name| Some((name.clone(), tools::find_in_path(name)?)));
-        let own = self.paths.clone().into_iter();
-        own.chain(system).filter_map(|(name, path)| Some((name, tools::version_of(&path)?))).collect()
-    }
+    /// The first uninterrupted run, on a seam that records.
+    pub log: Option<Arc<OpLog>>,
+    /// Why live kills can't be compared with that recording, if they can't.
+    pub varies: Option<&'static str>,
 }
 
 /// Makes everything ready. `only_phase` leaves out the phases after it, and the oracles of those before it.
@@ -170,53 +123,16 @@ pub fn prepare(
     only_phase: Option<usize>,
     stream: &mut Stream,
 ) -> Result<Prepared, Error> {
-    let scenario = &resolved.scenario;
-    let began = Instant::now();
-    let fixture = fixtures::obtain(scenario, &fixtures::default_root()?)?;
-    let len_bytes = volume_len(&fixture.volume)?;
-    stream.emit(&Event::FixtureReady {
-        fixture_id: fixture.id.to_string(),
-        cached: fixture.cached,
-        len_bytes,
-        wall_ms: began.elapsed().as_millis() as u64,
-    })?;
-
-    let used = volume_used(&fixture.volume)?;
-    let copies = COPIES_BESIDES_PHASES + scenario.phase.len() as u64;
-    let work = WorkDir::create(setting.work_parent.as_deref(), used * copies, used)?;
-    let mut environment = scenario.environment.clone();
-    if let Some(bug) = &setting.bug {
-        for tool in programs.paths.keys().filter(|program| tools::is_own(program)) {
-            environment.insert(format!("{}_BUG", tool.to_uppercase().replace('-', "_")), bug.clone());
-        }
-    }
-    let subject = Subject {
-        volume: work.path().join("volume"),
-        scratch: work.subdir("scratch")?,
-        logs: work.subdir("logs")?,
-        scenario_dir: resolved.dir.clone(),
-        programs: programs.paths,
-        environment,
-        gpt_delay: setting.gpt_delay,
-        runner: Runner { containment: Containment::choose()?, launcher: setting.launcher.clone() },
-        interrupted: setting.interrupted,
-        runs: AtomicU64::new(0),
-    };
-    let start = work.path().join("start");
-    image::copy_sparse(&fixture.volume, &start).map_err(Error::io(&start))?;
-    image::copy_sparse(&fixture.volume, &subject.volume).map_err(Error::io(&subject.volume))?;
-
-    let ground = Ground { fixture_id: fixture.id, subject, work, resolved: resolved.clone() };
+    let mut ground = ground(resolved, &programs, setting, stream)?;
     let mut phases = Vec::new();
-    let mut before = (start, fixture.id);
-    for (index, phase) in scenario.phase.iter().enumerate() {
+    let mut before = ground.stage.save("start")?;
+    for (index, phase) in ground.resolved.scenario.phase.clone().into_iter().enumerate() {
         let judged = only_phase.is_none_or(|only| only == index);
-        let baseline = baseline(&ground, phase, &before, setting, stream)?;
-        let after = (baseline.volume.clone(), baseline.id);
+        let baseline = baseline(&mut ground, &phase, &before, setting, stream)?;
+        let after = baseline.state.clone();
         if judged {
-            let ready =
-                prepare_phase(&ground, phase, before, baseline, &programs.missing_optional, setting, stream)?;
-            phases.push(ready);
+            let optional = &programs.missing_optional;
+            phases.push(prepare_phase(&mut ground, phase, before, baseline, optional, setting, stream)?);
         }
         if only_phase == Some(index) {
             break;
@@ -226,36 +142,132 @@ pub fn prepare(
     Ok(Prepared { phases, ground })
 }
 
+/// The fixture, and a stage with it.
+pub fn ground(
+    resolved: Resolved,
+    programs: &Programs,
+    setting: &Setting,
+    stream: &mut Stream,
+) -> Result<Ground, Error> {
+    let began = Instant::now();
+    let fixture = match &setting.exec {
+        Some(spec) => Fixture::of_user(spec)?,
+        None => Fixture::of_scenario(&resolved)?,
+    };
+    stream.emit(&Event::FixtureReady {
+        fixture_id: fixture.id.to_string(),
+        cached: fixture.cached,
+        len_bytes: fixture.len_bytes,
+        wall_ms: began.elapsed().as_millis() as u64,
+    })?;
+    let phases = resolved.scenario.phase.len() as u64;
+    // On the FUSE seam states lie in memory, as what differs from the fixture.
+    let needed = match setting.seam {
+        reports::Seam::Fuse => 0,
+        reports::Seam::InProcess => fixture.used_bytes * (COPIES_BESIDES_PHASES + phases),
+    };
+    let work = WorkDir::create(setting.work_parent.as_deref(), needed, needed.min(fixture.used_bytes))?;
+    let words = words(&resolved, programs, setting, &work)?;
+    let runner = Runner { containment: Containment::choose()?, launcher: setting.launcher.clone() };
+    let mut stage = match (setting.seam, &fixture.content) {
+        (reports::Seam::InProcess, FixtureContent::Folder(volume)) => Stage::Hook(HookStage::new(
+            work.path(),
+            volume,
+            words,
+            setting.gpt_delay,
+            runner,
+            setting.interrupted,
+        )?),
+        _ => Stage::Fuse(Box::new(FuseStage::new(&work, &fixture, words, setting, runner)?)),
+    };
+    let gpt_file = gpt_file(&resolved, &mut stage)?;
+    stage.set_disk(gpt_file.as_deref())?;
+    Ok(Ground { fixture_id: fixture.id, gpt_file, stage, work, resolved })
+}
+
+/// What the scenario's commands are made from.
+fn words(
+    resolved: &Resolved,
+    programs: &Programs,
+    setting: &Setting,
+    work: &WorkDir,
+) -> Result<Words, Error> {
+    let mut environment = resolved.scenario.environment.clone();
+    if let Some(bug) = &setting.bug {
+        let own = programs.paths.keys().filter(|program| tools::is_own(program)).cloned();
+        environment.extend(hook::bug_environment(bug, own));
+    }
+    let scenario_dir = match resolved.assets.is_empty() {
+        true => resolved.dir.clone(),
+        false => {
+            let dir = work.subdir("scenario")?;
+            resolved.write_assets(&dir)?;
+            dir
+        }
+    };
+    Ok(Words {
+        volume: work.path().join("volume"),
+        scratch: work.path().join("scratch"),
+        scenario_dir,
+        directory: setting.exec.as_ref().map(|spec| spec.directory.clone()),
+        programs: programs.paths.clone(),
+        environment,
+        real_time: setting.real_time,
+    })
+}
+
+/// The file whose table is sampled: the one that an oracle names, else the declared disk, else the only file, if it
+/// holds a table.
+fn gpt_file(resolved: &Resolved, stage: &mut Stage) -> Result<Option<PathBuf>, Error> {
+    let scenario = &resolved.scenario;
+    let named = scenario.oracle.iter().find(|oracle| matches!(oracle, Oracle::Gpt { .. }));
+    if let Some(file) = named.and_then(Oracle::file) {
+        return Ok(Some(file.into()));
+    }
+    if let Some(disk) = scenario.fixture.disk() {
+        return Ok(Some(disk.file.clone().into()));
+    }
+    let volume = stage.look()?.path.to_owned();
+    let files = image::files(&volume).map_err(Error::io(&volume))?;
+    let Ok([name]) = <[PathBuf; 1]>::try_from(files) else { return Ok(None) };
+    let path = volume.join(&name);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let disk = File::open(&path).map_err(Error::io(&path))?;
+    Ok(Gpt::read(&disk).map_err(Error::io(&path))?.best().is_some().then_some(name))
+}
+
 /// What the uninterrupted runs of a phase gave.
 struct Baseline {
-    volume: PathBuf,
-    id: ContentId,
+    state: Saved,
     mask: Mask,
     first: Attempt,
     /// The quickest run: the first one is often slowed down by cold caches.
     quickest: Attempt,
+    log: Option<Arc<OpLog>>,
+    varies: Option<&'static str>,
 }
 
 fn baseline(
-    ground: &Ground,
+    ground: &mut Ground,
     phase: &Phase,
-    (start, start_id): &(PathBuf, ContentId),
+    start: &Saved,
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<Baseline, Error> {
-    let subject = &ground.subject;
-    let mut volumes: Vec<PathBuf> = Vec::new();
-    let mut first: Option<Attempt> = None;
-    let mut quickest: Option<Attempt> = None;
+    let mut states: Vec<Saved> = Vec::new();
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut logs: Vec<Arc<OpLog>> = Vec::new();
     for run in 1..=BASELINE_RUNS {
         // Whatever depends on the clock's seconds shows as a difference.
         sleep_into_next_second();
-        image::restore(start, &subject.volume).map_err(Error::io(&subject.volume))?;
-        workdir::wipe(&subject.scratch).map_err(Error::io(&subject.scratch))?;
+        ground.stage.place(start)?;
         let mut layouts = Vec::new();
-        let attempt = subject.run(phase, &phase.run, None, None, &mut |mark| {
+        let job = Job { phase, which: Which::Run, cut: None };
+        let attempt = ground.stage.run(job, &mut |mark, volume| {
             if setting.layouts && run == 1 {
-                layouts.push((mark.name.clone(), layout::of_volume(&subject.volume)));
+                layouts.push((mark.name.clone(), layout::of_volume(volume)));
             }
         })?;
         for (step, lines) in layouts {
@@ -269,55 +281,63 @@ fn baseline(
             flushes: attempt.flushes(),
             wall_ms: attempt.run.wall.as_millis() as u64,
         })?;
-        let volume = ground.work.path().join(format!("baseline-{}-{run}", phase.name));
-        image::copy_sparse(&subject.volume, &volume).map_err(Error::io(&volume))?;
-        volumes.push(volume);
-        if quickest.as_ref().is_none_or(|quickest: &Attempt| attempt.run.wall < quickest.run.wall) {
-            quickest = Some(attempt.clone());
-        }
-        first.get_or_insert(attempt);
+        states.push(ground.stage.save(&format!("baseline-{}-{run}", phase.name))?);
+        attempts.push(attempt);
+        logs.extend(ground.stage.take_log());
     }
-    let paths: Vec<&Path> = volumes.iter().map(PathBuf::as_path).collect();
-    let mask = Mask::measure(&paths, &baseline_mask(ground), MAX_VOLATILE_SHARE)
+    let mask = Mask::measure(&states, &baseline_mask(ground), MAX_VOLATILE_SHARE)
         .map_err(|source| Error::Mask { phase: phase.name.clone(), source })?;
-    for extra in volumes.drain(1..) {
-        fs::remove_dir_all(&extra).map_err(Error::io(&extra))?;
+    for extra in states.drain(1..) {
+        ground.stage.drop_state(extra)?;
     }
-    let (Some(volume), Some(first), Some(quickest)) = (volumes.pop(), first, quickest) else {
-        unreachable!("there is at least one uninterrupted run")
+    let varies = if attempts.iter().any(|attempt| attempt.mapped) {
+        Some("it writes through a shared mapping, whose pages arrive when the kernel pleases")
+    } else if logs.windows(2).any(|pair| !pair[0].same_ops(&pair[1])) {
+        Some("its uninterrupted runs differ in their ops")
+    } else {
+        None
     };
-    let id = image::content_id(&volume).map_err(Error::io(&volume))?;
-    let text = match id == *start_id {
-        true if phase.run_exit == [0] => Some("the uninterrupted run changes nothing"),
-        _ => None,
+    let quickest = attempts.iter().min_by_key(|attempt| attempt.run.wall).cloned();
+    let (Some(state), Some(quickest)) = (states.pop(), quickest) else {
+        return Err(Error::NoCommand { phase: phase.name.clone() });
     };
-    if let Some(text) = text {
-        stream.emit(&Event::Warning { text: format!("phase `{}`: {text}", phase.name) })?;
+    let first = attempts.swap_remove(0);
+    if state.id == start.id && phase.run_exit == [0] {
+        let text = format!("phase `{}`: the uninterrupted run changes nothing", phase.name);
+        stream.emit(&Event::Warning { text })?;
     }
     stream.emit(&Event::BaselineReady {
         phase: phase.name.clone(),
         volatile_bytes: mask.volatile_bytes(),
-        content_id: id.to_string(),
+        content_id: state.id.to_string(),
         steps: first.run.marks.iter().map(|mark| mark.name.clone()).collect(),
     })?;
-    Ok(Baseline { volume, id, mask, first, quickest })
+    let log = logs.into_iter().next();
+    Ok(Baseline { state, mask, first, quickest, log, varies })
 }
 
 fn prepare_phase(
-    ground: &Ground,
-    phase: &Phase,
-    (start, start_id): (PathBuf, ContentId),
+    ground: &mut Ground,
+    phase: Phase,
+    mut start: Saved,
     baseline: Baseline,
     optional: &[Missing],
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<PreparedPhase, Error> {
-    let scenario = &ground.resolved.scenario;
-    let fingerprint = fingerprint(phase, &start, &baseline, stream)?;
-    let work = ground.work.subdir(&format!("oracles-{}", phase.name))?;
-    let lacking: Vec<String> = optional.iter().map(|missing| missing.program.clone()).collect();
-    let mut oracles =
-        OracleSet::new(scenario, phase, &start, &baseline.volume, baseline.mask, &work, &lacking)?;
+    let Baseline { state: mut after, mask, first, quickest, log, varies } = baseline;
+    if let Some(text) = ground.stage.learn(&phase, &start, &after, &first)? {
+        stream.emit(&Event::Warning { text })?;
+    }
+    ground.stage.enter(&mut start, &mut after)?;
+    let checkers = Checkers {
+        work: ground.work.subdir(&format!("oracles-{}", phase.name))?,
+        lacking: optional.iter().map(|missing| missing.program.clone()).collect(),
+        words: ground.stage.words().clone(),
+        acks: first.acks().collect(),
+        show: ground.stage.showcase(),
+    };
+    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask, checkers)?;
     for what in oracles.not_tested() {
         stream.emit(&Event::NotTested { what: format!("phase `{}`: {what}", phase.name) })?;
     }
@@ -328,71 +348,44 @@ fn prepare_phase(
             stream.emit(&Event::OracleProved { phase: phase.name.clone(), oracle })?;
         }
     }
-    let copies = Copies::new(phase, &scenario.fixture.disk.file, &start, &baseline.volume)?;
-    let run = &baseline.quickest.run;
-    let ops = op_times(ground, &baseline.quickest, setting.gpt_delay)?;
-    let steps = draw::profile(&run.marks, &ops, run.wall);
+    let copies = Copies::new(&phase, ground.gpt_file.as_deref(), &start.path, &after.path)?;
+    let ops = op_times(ground, &quickest, setting.gpt_delay);
+    let steps = draw::profile(&quickest.run.marks, &ops, quickest.run.wall);
     Ok(PreparedPhase {
-        phase: phase.clone(),
+        phase,
         start,
-        start_id,
-        baseline_id: baseline.id,
-        fingerprint,
-        written: live::merged(baseline.first.written().collect()),
+        baseline: after,
         oracles,
         copies,
         window: Window::new(&steps),
-        ops: baseline.first.ops.len() as u64,
+        ops: first.ops.len() as u64,
+        log,
+        varies,
     })
 }
 
-/// Chunk hashes of the start, if following the ops of an uninterrupted run from there gives the baseline's id.
-fn fingerprint(
-    phase: &Phase,
-    start: &Path,
-    baseline: &Baseline,
-    stream: &mut Stream,
-) -> Result<Option<Fingerprint>, Error> {
-    // Without ops there is nothing to follow: the tool writes nothing, or nothing that the seam sees.
-    if baseline.first.ops.is_empty() && baseline.id == image::content_id(start).map_err(Error::io(start))? {
-        return Ok(None);
-    }
-    let Some(at_start) = Fingerprint::of_volume(start).map_err(Error::io(start))? else { return Ok(None) };
-    let mut followed = at_start.clone();
-    followed.update(&baseline.volume, baseline.first.written()).map_err(Error::io(&baseline.volume))?;
-    if followed.id() == baseline.id {
-        return Ok(Some(at_start));
-    }
-    let text = format!(
-        "phase `{}`: the tool writes past the in-process seam; a kill there can't be brought back by op",
-        phase.name
-    );
-    stream.emit(&Event::Warning { text })?;
-    Ok(None)
-}
-
 /// When the ops of a run began, and how long they wait, before and after, where kills slow the table's writes down.
-fn op_times(ground: &Ground, run: &Attempt, gpt_delay: Option<Duration>) -> Result<Vec<OpTime>, Error> {
-    let disk = &ground.resolved.scenario.fixture.disk;
-    let path = ground.subject.volume.join(&disk.file);
-    let len_bytes = fs::metadata(&path).map_err(Error::io(&path))?.len();
-    let delay_of = |op: &Op| match gpt_delay {
-        Some(delay) if Region::Gpt.touches(&op.range, len_bytes, disk.sector_size) => delay,
+fn op_times(ground: &Ground, run: &Attempt, gpt_delay: Option<Duration>) -> Vec<OpTime> {
+    let disk = ground.stage.disk();
+    let delay_of = |range: &std::ops::Range<u64>| match (gpt_delay, disk) {
+        (Some(delay), Some((len_bytes, sector_bytes)))
+            if Region::Gpt.touches(range, len_bytes, sector_bytes) =>
+        {
+            delay
+        }
         _ => Duration::ZERO,
     };
-    Ok(run.ops.iter().zip(run.op_times()).map(|(op, at)| OpTime { at, delay: delay_of(op) }).collect())
+    run.ops.iter().map(|op| OpTime { at: op.at, delay: delay_of(&op.range) }).collect()
 }
 
 /// The masks that the scenario's baseline oracle names.
 fn baseline_mask(ground: &Ground) -> Vec<String> {
     let oracles = ground.resolved.scenario.oracle.iter();
-    oracles
-        .filter_map(|oracle| match oracle {
-            Oracle::Baseline { mask } => Some(mask.clone()),
-            _ => None,
-        })
-        .flatten()
-        .collect()
+    let masks = oracles.filter_map(|oracle| match oracle {
+        Oracle::Baseline { mask, .. } => Some(mask.clone()),
+        _ => None,
+    });
+    masks.flatten().collect()
 }
 
 /// An uninterrupted run that did not end as the scenario says is no baseline.
@@ -402,7 +395,7 @@ fn check_end(ground: &Ground, phase: &Phase, run: &Run) -> Result<(), Error> {
         End::Exited(code) => format!("exited with {code}"),
         End::Killed => "was killed".to_owned(),
         End::Signalled(signal) => format!("died of signal {signal}"),
-        End::Hung => format!("ran past its limit of {}", phase.time_limit),
+        End::Hung => format!("ran past its limit of {} or printed too much", phase.time_limit),
     };
     full_check(&ground.work)?;
     let output = format!("{}{}", run.stdout, run.stderr);
@@ -421,21 +414,4 @@ pub fn full_check(work: &WorkDir) -> Result<(), Error> {
 fn sleep_into_next_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     sleep(Duration::from_secs(1) - Duration::from_nanos(u64::from(now.subsec_nanos())));
-}
-
-fn volume_len(volume: &Path) -> Result<u64, Error> {
-    sum_of_files(volume, |metadata| metadata.len())
-}
-
-fn volume_used(volume: &Path) -> Result<u64, Error> {
-    sum_of_files(volume, |metadata| std::os::unix::fs::MetadataExt::blocks(metadata) * 512)
-}
-
-fn sum_of_files(volume: &Path, size: impl Fn(&fs::Metadata) -> u64) -> Result<u64, Error> {
-    let files = image::files(volume).map_err(Error::io(volume))?;
-    files.iter().try_fold(0, |sum, file| {
-        let path = volume.join(file);
-        let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
-        Ok(sum + size(&metadata))
-    })
 }

@@ -1,14 +1,17 @@
 //! What a chain becomes in the event stream: its kills, its verdict, and a finding with the line that brings it back.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fault_backend::ContentId;
 use reports::{Event, Finding, Kill, Stream, Verdict};
+use scenarios::Expected;
 
-use crate::chain::{CrashState, Judgement};
+use crate::chain::CrashState;
 use crate::error::Error;
+use crate::judge::Judgement;
 use crate::prepare::{Ground, PreparedPhase};
+use crate::store::{FindingStore, Past};
 use crate::token::{self, Token};
 
 /// What a campaign's findings have in common.
@@ -20,6 +23,10 @@ pub struct Origin {
     pub bug: Option<String>,
     /// The scenario's file, where it does not ship.
     pub scenario_file: Option<PathBuf>,
+    /// The command line that stands for a scenario file.
+    pub exec: Option<String>,
+    /// What is known of the tool.
+    pub expected: Expected,
 }
 
 /// Where in a campaign a chain stands.
@@ -41,9 +48,14 @@ impl Place {
         Self {
             iteration,
             phase: phase.phase.name.clone(),
-            start_id: phase.start_id,
-            baseline_id: phase.baseline_id,
+            start_id: phase.start.id,
+            baseline_id: phase.baseline.id,
         }
+    }
+
+    /// Whether a content is neither that of the phase's start nor its baseline's.
+    pub fn is_interior(&self, id: ContentId) -> bool {
+        id != self.start_id && id != self.baseline_id
     }
 }
 
@@ -53,12 +65,33 @@ pub struct Recorder {
     origin: Origin,
     seen: HashSet<(String, ContentId)>,
     findings: u64,
+    /// Kinds of expected findings that appeared, by their place in the list.
+    met: HashSet<usize>,
+    store: FindingStore,
 }
 
 impl Recorder {
-    /// For a campaign that begins.
-    pub fn new(origin: Origin) -> Self {
-        Self { origin, seen: HashSet::new(), findings: 0 }
+    /// For a campaign that begins, whose results go to a run directory.
+    pub fn new(origin: Origin, run_dir: &Path) -> Self {
+        let store = FindingStore::new(run_dir);
+        Self { origin, seen: HashSet::new(), findings: 0, met: HashSet::new(), store }
+    }
+
+    /// Whether a phase was left with this content for the first time.
+    pub fn is_new(&mut self, phase: &str, id: ContentId) -> bool {
+        self.seen.insert((phase.to_owned(), id))
+    }
+
+    /// Tells of the findings that the scenario expects of these phases and that did not appear.
+    pub fn vanished(&self, phases: &[PreparedPhase], stream: &mut Stream) -> Result<(), Error> {
+        for (index, known) in self.origin.expected.findings.iter().enumerate() {
+            let swept = phases.iter().any(|phase| phase.phase.name == known.phase);
+            if swept && !self.met.contains(&index) {
+                let what = format!("phase {}: {} by {}", known.phase, known.verdict, known.oracle);
+                stream.emit(&Event::ExpectedVanished { what })?;
+            }
+        }
+        Ok(())
     }
 
     /// Number of findings so far.
@@ -79,7 +112,7 @@ impl Recorder {
         let landed = landed(crashes.iter().map(|crash| (crash.before_last_op, crash.writes)), writes_after);
         for (crash, landed) in crashes.iter().zip(&landed) {
             *attempt += 1;
-            let distinct = self.seen.insert((place.phase.clone(), crash.content_id));
+            let distinct = self.is_new(&place.phase, crash.sample.content_id);
             stream.emit(&Event::Kill(Kill {
                 iteration: place.iteration,
                 phase: place.phase.clone(),
@@ -89,12 +122,12 @@ impl Recorder {
                 step: crash.step.clone(),
                 op: crash.op,
                 inside_op: crash.inside_op,
-                content_id: crash.content_id.to_string(),
+                content_id: crash.sample.content_id.to_string(),
                 distinct,
-                interior: crash.content_id != place.start_id && crash.content_id != place.baseline_id,
+                interior: place.is_interior(crash.sample.content_id),
                 scratch_wiped: crash.kill.wipe,
-                gpt: crash.gpt,
-                copies: crash.copies.clone(),
+                gpt: crash.sample.gpt,
+                copies: crash.sample.copies.clone(),
             }))?;
         }
         Ok(landed.into_iter().filter(|landed| *landed).count() as u32)
@@ -116,6 +149,18 @@ impl Recorder {
             kills: crashes.len() as u32,
             wall_ms: judgement.wall_ms,
         })?;
+        self.follow_up(ground, place, crashes, judgement, stream)
+    }
+
+    /// Emits what follows from a verdict: a finding, or a warning.
+    pub fn follow_up(
+        &mut self,
+        ground: &Ground,
+        place: &Place,
+        crashes: &[CrashState],
+        judgement: Judgement,
+        stream: &mut Stream,
+    ) -> Result<(), Error> {
         match judgement.verdict {
             verdict if verdict.is_pass() => {}
             Verdict::NotMeasured => {
@@ -124,6 +169,10 @@ impl Recorder {
             }
             _ => {
                 let finding = self.finding(ground, place, crashes, judgement);
+                let past: Option<Vec<Past>> = crashes.iter().map(|crash| crash.past.clone()).collect();
+                if let Some(past) = past.filter(|past| !past.is_empty()) {
+                    self.store.keep(&finding.id, &past)?;
+                }
                 stream.emit(&Event::Finding(finding))?;
             }
         }
@@ -139,18 +188,23 @@ impl Recorder {
     ) -> Finding {
         self.findings += 1;
         let resolved = &ground.resolved;
-        let crash = crashes.last().map_or(place.start_id, |crash| crash.content_id);
+        let crash = crashes.last().map_or(place.start_id, |crash| crash.sample.content_id);
         let token = Token {
+            seam: ground.stage.seam(),
             scenario: resolved.scenario.name.clone(),
             scale: resolved.scale.clone(),
             digest: resolved.digest(),
             seed: self.origin.seed,
             phase: place.phase.clone(),
-            kills: crashes.iter().map(|crash| crash.kill).collect(),
+            kills: crashes.iter().map(|crash| crash.kill.clone()).collect(),
             fixture: token::short(ground.fixture_id),
             crash: token::short(crash),
             bug: self.origin.bug.clone(),
+            exec: self.origin.exec.clone(),
         };
+        let known =
+            self.origin.expected.position(&place.phase, judgement.verdict.name(), &judgement.oracle);
+        self.met.extend(known);
         let file = match &self.origin.scenario_file {
             Some(path) => format!(" --scenario '{}'", path.display()),
             None => String::new(),
@@ -165,6 +219,7 @@ impl Recorder {
             point: token.describe_kills(),
             oracle: judgement.oracle,
             explain: judgement.explain,
+            expected: known.is_some(),
         }
     }
 }

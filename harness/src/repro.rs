@@ -4,11 +4,14 @@
 use reports::{Event, Stream};
 use scenarios::Resolved;
 
-use crate::chain::{Chain, Cut, Finished, Judgement, Step};
+use crate::chain::{Chain, CrashState, Finished, Step, sample};
 use crate::error::Error;
-use crate::live::Live;
-use crate::prepare::{Prepared, Programs, Setting, prepare};
-use crate::record::{Origin, Place, Recorder};
+use crate::judge::Judgement;
+use crate::prepare::{Prepared, Setting, prepare};
+use crate::programs::Programs;
+use crate::stage::Cut;
+use crate::store::{self, Past};
+use crate::record::{Place, Recorder};
 use crate::token::{self, Token};
 
 /// What a reproduction came to.
@@ -76,32 +79,28 @@ pub fn prepare_for(
 pub fn repro(
     token: &Token,
     prepared: &mut Prepared,
-    origin: Origin,
+    recorder: &mut Recorder,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     let Prepared { phases, ground } = prepared;
-    let last = phases.len().saturating_sub(1);
-    if phases.is_empty() {
+    let Some(phase) = phases.last_mut() else {
         return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
-    }
-    Live::default().restore(ground, phases, last)?;
-    let phase = &mut phases[last];
+    };
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
-    let mut recorder = Recorder::new(origin);
     let place = Place::new(1, phase);
     let mut attempt = 0;
 
     let mut chain = Chain::begin(ground, phase)?;
     let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {
-        if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault), kill.wipe)? {
+        if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
             not_landed = Some((index + 1, kill));
             break;
         }
     }
-    let found = chain.crashes.last().map_or(place.start_id, |crash| crash.content_id);
+    let found = chain.crashes.last().map_or(place.start_id, |crash| crash.sample.content_id);
     let found = token::short(found);
-    // A kill that the hook made is before the end of its run, whatever there was left to write.
+    // A kill that the seam made is before the end of its run, whatever there was left to write.
     let writes_after = usize::MAX / 2;
     if let Some((ordinal, kill)) = not_landed {
         recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
@@ -114,14 +113,47 @@ pub fn repro(
         return Ok(Reproduced::NotLanded { kill: ordinal, point: kill.describe() });
     }
     if found != token.crash {
-        recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
+        let crashes = chain.crashes;
+        recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
         let why = format!("the crash state is `{found}`, and the token's is `{}`", token.crash);
         let judgement = Judgement::not_measured(why);
-        recorder.judged(ground, &place, &chain.crashes, judgement, stream)?;
+        recorder.judged(ground, &place, &crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement, .. } = chain.finish(None)?;
+    let Finished { crashes, judgement } = chain.finish(None)?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
+    recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
+    Ok(Reproduced::Judged(judgement))
+}
+
+/// Judges the crash state that a run directory keeps, without running the tool up to it.
+pub fn judge_kept(
+    token: &Token,
+    past: &[Past],
+    prepared: &mut Prepared,
+    recorder: &mut Recorder,
+    stream: &mut Stream,
+) -> Result<Reproduced, Error> {
+    let Prepared { phases, ground } = prepared;
+    let Some(phase) = phases.last_mut() else {
+        return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
+    };
+    stream.emit(&Event::IterationStarted { iteration: 1 })?;
+    let place = Place::new(1, phase);
+    ground.stage.enter(&mut phase.start, &mut phase.baseline)?;
+    let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+    let fuse = ground.stage.fuse()?;
+    let state = store::follow(start, past, |state| fuse.without_scratch(state).map(drop))?;
+    fuse.place_volume(state);
+    let sample = sample(ground, phase, &[])?;
+    let found = token::short(sample.content_id);
+    let kill = token.kills.last().cloned();
+    let crashes: Vec<CrashState> = kill.into_iter().map(|kill| CrashState::of_point(kill, sample.clone())).collect();
+    if found != token.crash {
+        return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
+    }
+    let Finished { crashes, judgement } = Chain::begin_with(ground, phase, crashes).finish(None)?;
+    recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))
 }

@@ -1,18 +1,20 @@
 //! The reproduction of a finding, as one word that can be pasted.
 //!
 //! ```text
-//! kp1:mixed-layout@small:6f1d…:s1:grow:a37k,t44.3w:90ab…:77ce…[:bug=random-guid]
-//!     scenario     scale digest seed phase kills     fixture crash state
+//! kp1:mixed-layout@small:hook:6f1d…:s1:grow:a37k,t44.3w:90ab…:77ce…[:bug=random-guid][:exec=…]
+//!     scenario     scale seam digest seed phase kills     fixture crash state
 //! ```
 //!
 //! The kills are faults as in [`fault_backend::fault`], one per run of the tool, each with what became of the scratch
 //! directory after it: `k` kept, `w` wiped; `-` stands for none. The digest is the resolved scenario's and the other two are content ids,
-//! each cut to 16 digits: enough to notice a change, which is all that they are for.
+//! each cut to 16 digits: enough to notice a change, which is all that they are for. Ops are numbered by the seam (`fuse`
+//! or `hook`) that saw them. Where a command line stands for a scenario, `exec` holds it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use fault_backend::{Action, ContentId, Fault};
+use reports::Seam;
 
 /// In place of kills, where there are none.
 const NO_KILLS: &str = "-";
@@ -27,6 +29,8 @@ pub struct Token {
     pub scenario: String,
     /// Scale, where the scenario has scales.
     pub scale: Option<String>,
+    /// The seam whose ops the kills are counted in.
+    pub seam: Seam,
     /// Digest of the resolved scenario, 16 hexadecimal digits.
     pub digest: String,
     /// Seed of the campaign.
@@ -41,10 +45,12 @@ pub struct Token {
     pub crash: String,
     /// Planted bug, for a tool that was built with them.
     pub bug: Option<String>,
+    /// The command line that stands for a scenario, as [`crate::exec`] writes it.
+    pub exec: Option<String>,
 }
 
 /// One kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKill {
     /// Where the run is cut; always an action at an op.
     pub fault: Fault,
@@ -59,7 +65,7 @@ pub enum TokenError {
     #[error("this is no token: one begins with `kp1:`")]
     NotAToken,
     /// It has too few or too many parts.
-    #[error("the token is incomplete or was cut: it has {found} parts, 8 or 9 are expected")]
+    #[error("the token is incomplete or was cut: it has {found} parts, 9 to 11 are expected")]
     Parts {
         /// Parts that there are.
         found: usize,
@@ -92,12 +98,12 @@ impl Token {
 impl TokenKill {
     /// The kill in words.
     pub fn describe(&self) -> String {
-        let point = match self.fault {
+        let point = match &self.fault {
             Fault::AtOp(0, _) => "before the first op".to_owned(),
             Fault::AtOp(n, Action::KillBefore) => format!("before op {n}"),
             Fault::AtOp(n, Action::KillAfter) => format!("after op {n}"),
             Fault::AtOp(n, Action::KillTorn(sectors)) => format!("inside op {n}, after {sectors} sectors"),
-            Fault::Delay(..) => self.fault.to_string(),
+            other => other.to_string(),
         };
         format!("{point} (scratch {})", if self.wipe { "wiped" } else { "kept" })
     }
@@ -109,7 +115,7 @@ impl fmt::Display for Token {
         if let Some(scale) = &self.scale {
             write!(f, "@{scale}")?;
         }
-        write!(f, ":{}:s{}:{}:", self.digest, self.seed, self.phase)?;
+        write!(f, ":{}:{}:s{}:{}:", seam_name(self.seam), self.digest, self.seed, self.phase)?;
         if self.kills.is_empty() {
             f.write_str(NO_KILLS)?;
         }
@@ -121,7 +127,17 @@ impl fmt::Display for Token {
         if let Some(bug) = &self.bug {
             write!(f, ":bug={bug}")?;
         }
+        if let Some(exec) = &self.exec {
+            write!(f, ":exec={exec}")?;
+        }
         Ok(())
+    }
+}
+
+fn seam_name(seam: Seam) -> &'static str {
+    match seam {
+        Seam::Fuse => "fuse",
+        Seam::InProcess => "hook",
     }
 }
 
@@ -130,15 +146,19 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let rest = text.trim().strip_prefix("kp1:").ok_or(TokenError::NotAToken)?;
         let parts: Vec<&str> = rest.split(':').collect();
-        let (head, bug) = match parts.as_slice() {
-            [head @ .., last] if head.len() == 7 => (head, Some(*last)),
-            head if head.len() == 7 => (head, None),
-            _ => return Err(TokenError::Parts { found: parts.len() + 1 }),
-        };
         let wrong = |part: &'static str, text: &str| TokenError::Part { part, text: text.to_owned() };
-        let &[scenario, digest, seed, phase, kills, fixture, crash] = head else {
+        let (head, tail) = parts.split_at_checked(8).unwrap_or_default();
+        let &[scenario, seam, digest, seed, phase, kills, fixture, crash] = head else {
             return Err(TokenError::Parts { found: parts.len() + 1 });
         };
+        let (mut bug, mut exec) = (None, None);
+        for part in tail {
+            match part.split_once('=') {
+                Some(("bug", name)) if bug.is_none() && exec.is_none() => bug = Some(name.to_owned()),
+                Some(("exec", text)) if exec.is_none() => exec = Some(text.to_owned()),
+                _ => return Err(wrong("addition", part)),
+            }
+        }
         let (scenario, scale) = match scenario.split_once('@') {
             Some((scenario, scale)) => (scenario, Some(scale.to_owned())),
             None => (scenario, None),
@@ -150,6 +170,11 @@ impl FromStr for Token {
         Ok(Self {
             scenario: scenario.to_owned(),
             scale,
+            seam: match seam {
+                "fuse" => Seam::Fuse,
+                "hook" => Seam::InProcess,
+                _ => return Err(wrong("seam", seam)),
+            },
             digest: hex("scenario digest", digest)?,
             seed: seed.strip_prefix('s').and_then(|s| s.parse().ok()).ok_or_else(|| wrong("seed", seed))?,
             phase: phase.to_owned(),
@@ -159,10 +184,8 @@ impl FromStr for Token {
             },
             fixture: hex("fixture id", fixture)?,
             crash: hex("crash state id", crash)?,
-            bug: match bug {
-                Some(bug) => Some(bug.strip_prefix("bug=").ok_or_else(|| wrong("bug", bug))?.to_owned()),
-                None => None,
-            },
+            bug,
+            exec,
         })
     }
 }
@@ -175,7 +198,7 @@ fn parse_kill(text: &str) -> Result<TokenKill, TokenError> {
         _ => return Err(wrong()),
     };
     match fault.parse() {
-        Ok(fault @ Fault::AtOp(..)) => Ok(TokenKill { fault, wipe }),
+        Ok(fault @ Fault::AtOp(..)) if fault.is_kill() => Ok(TokenKill { fault, wipe }),
         _ => Err(wrong()),
     }
 }
@@ -200,15 +223,17 @@ mod tests {
         fn a_token_parses_back_from_its_text(
             scenario in "[a-z0-9-]{1,12}", scale in prop::option::of("[a-z]{1,6}"), digest in "[0-9a-f]{16}",
             seed in any::<u64>(), phase in "[a-z-]{1,8}", kills in prop::collection::vec(any_kill(), 0..5),
-            fixture in "[0-9a-f]{16}", crash in "[0-9a-f]{16}", bug in prop::option::of("[a-z-]{1,12}"))
+            fixture in "[0-9a-f]{16}", crash in "[0-9a-f]{16}", bug in prop::option::of("[a-z-]{1,12}"),
+            exec in prop::option::of("[a-zA-Z0-9_-]{1,20}"), fuse in any::<bool>())
         {
-            let token = Token { scenario, scale, digest, seed, phase, kills, fixture, crash, bug };
+            let seam = if fuse { Seam::Fuse } else { Seam::InProcess };
+            let token = Token { scenario, scale, seam, digest, seed, phase, kills, fixture, crash, bug, exec };
             prop_assert_eq!(token.to_string().parse(), Ok(token));
         }
 
         #[test]
-        fn a_cut_token_is_an_error_and_no_panic(cut in 0usize..90) {
-            let whole = "kp1:mixed-layout@small:0123456789abcdef:s1:grow:a37k,t44.3w:0123456789abcdef:fedcba9876543210";
+        fn a_cut_token_is_an_error_and_no_panic(cut in 0usize..95) {
+            let whole = "kp1:mixed-layout@small:fuse:0123456789abcdef:s1:grow:a37k,t44.3w:0123456789abcdef:fedcba9876543210";
             if let Some(text) = whole.get(..cut) {
                 prop_assert!(text.parse::<Token>().is_err(), "{}", text);
             }
@@ -218,16 +243,17 @@ mod tests {
     #[test]
     fn each_part_that_makes_no_sense_is_named() {
         let good =
-            ["a", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
+            ["a", "hook", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
         for (at, bad, part) in [
-            (1, "xyz", "scenario digest"),
-            (2, "1", "seed"),
-            (4, "a3", "kill"),
-            (4, "dgpt.5k", "kill"),
-            (4, "", "kill"),
-            (5, "0", "fixture id"),
-            (6, "0123456789abcdeg", "crash state id"),
-            (7, "x", "bug"),
+            (2, "xyz", "scenario digest"),
+            (3, "1", "seed"),
+            (5, "a3", "kill"),
+            (5, "dgpt.5k", "kill"),
+            (5, "", "kill"),
+            (6, "0", "fixture id"),
+            (7, "0123456789abcdeg", "crash state id"),
+            (1, "wood", "seam"),
+            (8, "x", "addition"),
         ] {
             let mut parts = good;
             parts[at] = bad;

@@ -20,6 +20,8 @@ const OWN_TOOLS: &[&str] = &["resizer"];
 /// What a tool has to be able to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
+    /// The in-process hook.
+    pub hook: bool,
     /// Planted bugs.
     pub planted: bool,
 }
@@ -29,8 +31,8 @@ pub struct Needs {
 pub enum ToolError {
     /// Nothing was found and nothing can be built.
     #[error(
-        "`{tool}` with the in-process hook was found neither beside killpoint nor in {TOOLS_VARIABLE}; build it with \
-         `cargo build --release -p {tool} --features {features}` and set {TOOLS_VARIABLE} to its folder"
+        "`{tool}` was found neither beside killpoint nor in {TOOLS_VARIABLE}, as this campaign needs it; build it with \
+         `cargo build --release -p {tool} --features '{features}'` and set {TOOLS_VARIABLE} to its folder"
     )]
     NotFound {
         /// Tool.
@@ -66,17 +68,27 @@ pub enum ToolError {
 
 impl Needs {
     fn features(self) -> &'static str {
-        if self.planted { "chaos,planted" } else { "chaos" }
+        match (self.hook, self.planted) {
+            (true, true) => "chaos,planted",
+            (true, false) => "chaos",
+            (false, true) => "planted",
+            (false, false) => "",
+        }
     }
 
     /// Name of the folder below `target` in a checkout.
     fn folder(self) -> &'static str {
-        if self.planted { "tools-planted" } else { "tools-chaos" }
+        match (self.hook, self.planted) {
+            (true, true) => "tools-planted",
+            (true, false) => "tools-chaos",
+            (false, true) => "tools-plain-planted",
+            (false, false) => "tools-plain",
+        }
     }
 
     fn are_met_by(self, binary: &[u8]) -> bool {
         let holds = |marker: &str| contains(binary, marker.as_bytes());
-        holds(fault_backend::hook::ENVIRONMENT) && (!self.planted || holds("_BUG"))
+        (!self.hook || holds(fault_backend::hook::ENVIRONMENT)) && (!self.planted || holds("_BUG"))
     }
 }
 
@@ -148,6 +160,17 @@ pub fn find_in_path(program: &str) -> Option<PathBuf> {
     programs::find_in(std::env::split_paths(SEARCH_PATH), program)
 }
 
+/// Path of a program as a user's shell in a folder would find it: by its path, in the fixed search path, or in the
+/// user's own.
+pub fn find_for_user(program: &str, directory: &Path) -> Option<PathBuf> {
+    if program.contains('/') {
+        let path = directory.join(program);
+        return path.is_file().then_some(path);
+    }
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    find_in_path(program).or_else(|| programs::find_in(std::env::split_paths(&own), program))
+}
+
 /// `PATH` of everything that killpoint starts: fixed, so that a result does not depend on the caller's shell.
 pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -175,9 +198,12 @@ mod tests {
         let plain = b"....";
         let hooked = b"..KILLPOINT_HOOK..";
         let planted = b"..KILLPOINT_HOOK..RESIZER_BUG..";
-        let seen = |binary: &[u8]| [false, true].map(|planted| Needs { planted }.are_met_by(binary));
-        assert_eq!(seen(plain), [false, false]);
-        assert_eq!(seen(hooked), [true, false]);
-        assert_eq!(seen(planted), [true, true]);
+        let seen = |binary: &[u8]| {
+            [(false, false), (true, false), (true, true)]
+                .map(|(hook, planted)| Needs { hook, planted }.are_met_by(binary))
+        };
+        assert_eq!(seen(plain), [true, false, false]);
+        assert_eq!(seen(hooked), [true, true, false]);
+        assert_eq!(seen(planted), [true, true, true]);
     }
 }

@@ -56,7 +56,7 @@ fn bad_input_is_one_line_with_the_place_and_exit_2_and_leaves_nothing() {
     let malformed = file("malformed.toml", &shipped.replace("schema = 1", "schema = "));
     let unknown_key = file("unknown-key.toml", &shipped.replace("schema = 1", "schema = 1\nretries = 5"));
     let wrong_type = file("wrong-type.toml", &shipped.replace("schema = 1", "schema = \"one\""));
-    let token = "kp1:mixed-layout@small:0123456789abcdef:s1:grow:a3k:0123456789abcdef:0123456789abcdef";
+    let token = "kp1:mixed-layout@small:hook:0123456789abcdef:s1:grow:a3k:0123456789abcdef:0123456789abcdef";
     for (command, argument, expected) in [
         ("run", "mixed-layuot", "mixed-layout"),
         ("run", malformed.as_str(), "malformed.toml"),

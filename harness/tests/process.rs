@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use killpoint::process::run::{RunError, Runner};
-use killpoint::process::{Aim, Anchor, Command, Containment, End, Run};
+use killpoint::process::{Aim, Anchor, Command, Containment, End, Run, StepRule};
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
@@ -24,13 +24,11 @@ fn both() -> [Runner; 2] {
 
 fn script(dir: &Path, text: &str) -> Command {
     Command {
-        program: "/bin/sh".into(),
         arguments: vec!["-c".into(), text.into()],
         environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".into())]),
-        directory: dir.to_owned(),
-        step_prefix: Some("step: ".to_owned()),
+        step: Some(StepRule::Prefix("step: ".to_owned())),
         time_limit: Duration::from_secs(20),
-        op_log: None,
+        ..Command::new("/bin/sh", dir)
     }
 }
 

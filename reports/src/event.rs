@@ -116,8 +116,39 @@ pub enum Event {
         /// Duration of the last resume and the oracles, in milliseconds.
         wall_ms: u64,
     },
+    /// The crash points of a phase that a sweep is going to look at.
+    Sweep {
+        /// Phase.
+        phase: String,
+        /// Ops of the recorded run.
+        ops: u64,
+        /// Crash points at op boundaries, the one before the first op included.
+        kill_points: u64,
+        /// Crash points inside writes that are looked at.
+        torn_points: u64,
+        /// Crash points inside writes that there are.
+        torn_possible: u64,
+    },
+    /// A crash point of a recorded run: the state there, and what became of it.
+    Point(Point),
+    /// A live kill at a crash point, to show that it leaves what the recorded run says.
+    LiveCheck {
+        /// Phase.
+        phase: String,
+        /// The point in words: `after op 12`.
+        point: String,
+        /// The tool died of the kill before its last op.
+        landed: bool,
+        /// The volume is the recorded state, byte for byte.
+        agreed: bool,
+    },
     /// A failure with its reproduction.
     Finding(Finding),
+    /// A finding that the scenario expects did not appear, though its phase was swept whole.
+    ExpectedVanished {
+        /// The finding in words.
+        what: String,
+    },
     /// Last event of a stream that ended by itself.
     CampaignEnded {
         /// How it ended.
@@ -126,8 +157,8 @@ pub enum Event {
         exit_code: u8,
         /// Duration of the campaign in seconds, finite.
         wall_s: f64,
-        /// How much of it went by before the first iteration (fixture, uninterrupted runs, proof of the oracles), in
-        /// seconds, finite; all of it where there was no iteration.
+        /// How much of it went by before the first iteration or crash point (fixture, uninterrupted runs, proof of
+        /// the oracles), in seconds, finite; all of it where there was none.
         prepared_s: f64,
     },
 }
@@ -170,6 +201,10 @@ pub struct CampaignStarted {
 pub enum Command {
     /// Live random kills.
     Run,
+    /// Every crash point of a scenario.
+    Sweep,
+    /// Every crash point of a command given on the command line.
+    Exec,
     /// One finding again.
     Repro,
 }
@@ -178,6 +213,8 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Seam {
+    /// A file system of ours that the tool works in.
+    Fuse,
     /// The hook inside targets that link `fault-backend`.
     InProcess,
 }
@@ -214,6 +251,36 @@ pub struct Kill {
     pub gpt: Option<GptSample>,
     /// State of each copy by label.
     pub copies: BTreeMap<String, CopyState>,
+}
+
+/// A crash point of a recorded run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// Phase.
+    pub phase: String,
+    /// Last op that is complete; 0 before the first.
+    pub op: u64,
+    /// Bytes of the op after it that arrived, for a point inside a write.
+    pub torn_bytes: Option<u64>,
+    /// Step of the run; `start` before the first mark.
+    pub step: String,
+    /// Content id of the crash state.
+    pub content_id: String,
+    /// Whether this is the first time in the campaign that the phase was left with this content.
+    pub distinct: bool,
+    /// Differs from both the phase's start and its baseline.
+    pub interior: bool,
+    /// Scratch directory was wiped afterwards.
+    pub scratch_wiped: bool,
+    /// GPT sample; none where the volume holds no GPT.
+    pub gpt: Option<GptSample>,
+    /// State of each copy by label.
+    pub copies: BTreeMap<String, CopyState>,
+    /// What resume and oracles came to; none where the same content was judged at an earlier point.
+    pub verdict: Option<Verdict>,
+    /// Duration of resume and oracles, in milliseconds.
+    pub wall_ms: u64,
 }
 
 /// One kill as the seed gave it; nothing in it depends on a clock.
@@ -290,9 +357,9 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Phase.
     pub phase: String,
-    /// Step of the last kill.
+    /// Step of the last kill or of the crash point.
     pub step: String,
-    /// The kills, readable: `after op 12, then inside op 3 after 8 sectors`.
+    /// The kills or the crash point, readable: `after op 12, then inside op 3 after 8 sectors`.
     pub point: String,
     /// Oracle that failed.
     pub oracle: String,
@@ -300,6 +367,9 @@ pub struct Finding {
     pub explain: String,
     /// The line to paste.
     pub repro: String,
+    /// The scenario says that this is known of the tool.
+    #[serde(default)]
+    pub expected: bool,
 }
 
 /// How a campaign ended.

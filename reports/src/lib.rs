@@ -16,6 +16,7 @@ mod status;
 pub mod summary;
 mod tally;
 mod terminal;
+mod verdict;
 
 #[cfg(test)]
 mod samples;
@@ -23,8 +24,8 @@ mod samples;
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
-    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, SCHEMA, Seam,
-    Verdict,
+    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, Point,
+    SCHEMA, Seam, Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};
@@ -33,5 +34,5 @@ pub use report::{
 };
 pub use sink::{Reader, Stream};
 pub use status::Level;
-pub use tally::{BaselineTally, GptCounts, Tally};
+pub use tally::{BaselineTally, GptCounts, SweepTally, Tally};
 pub use terminal::{ColorChoice, Terminal, TerminalOptions, UnknownColorChoice};

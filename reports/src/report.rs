@@ -58,17 +58,17 @@ pub struct Report {
     pub baseline: Baseline,
     /// Crash points as they were reached.
     pub points: Points,
-    /// Landed kills between start and baseline.
+    /// Crash states between start and baseline, as they were reached.
     pub interior: Interior,
     /// Crash states.
     pub states: States,
     /// Distinct states by verdict.
     pub verdicts: Verdicts,
-    /// Landed kills by step.
+    /// Crash states by step, as they were reached.
     pub kills_by_step: Counts,
-    /// Copy destinations as sampled at landed kills.
+    /// Copy destinations as sampled in crash states.
     pub copy_states: CopyStates,
-    /// GPT samples at landed kills.
+    /// GPT samples of crash states.
     pub gpt: Gpt,
     /// Findings that the scenario expects.
     pub expected: Expected,
@@ -102,25 +102,25 @@ pub struct Baseline {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Points {
-    /// Points at op boundaries of the uninterrupted runs.
+    /// Points at op boundaries of the uninterrupted runs; in a sweep also those inside writes.
     pub possible: u64,
     /// Points tried; with random kills the same as `attempted`.
     pub explored: u64,
-    /// Kills that the seed gave.
+    /// Kills that the seed gave; in a sweep, points to look at.
     pub planned: u64,
-    /// Kills attempted, late ones and those that make up for them included.
+    /// Live kills attempted, late ones and those that make up for them included.
     pub attempted: u64,
-    /// Kills that landed.
+    /// Live kills that landed; in a sweep, those that also left the recorded state.
     pub landed: u64,
 }
 
-/// Landed kills that left content unlike both the phase's start and its baseline.
+/// Crash states unlike both the phase's start and its baseline, as they were reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interior {
     /// How many.
     pub kills: u64,
-    /// Their share of the landed kills, 0 to 1.
+    /// Their share of the crash states as they were reached, 0 to 1.
     pub share: f64,
 }
 
@@ -153,7 +153,7 @@ pub struct Verdicts {
     pub not_measured: u64,
 }
 
-/// Copy destinations as sampled at landed kills.
+/// Copy destinations as sampled in crash states, as they were reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // Each is the count of the [`CopyState`] of its name.
@@ -163,7 +163,7 @@ pub struct CopyStates {
     pub complete: u64,
 }
 
-/// GPT samples at landed kills. Categories may overlap, but for `clean`.
+/// GPT samples of crash states as they were reached. Categories may overlap, but for `clean`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gpt {
@@ -199,7 +199,7 @@ pub struct Expected {
 pub struct Throughput {
     /// Duration in seconds; none where the stream was cut.
     pub wall_s: Option<f64>,
-    /// How much of it went by before the first iteration, in seconds; none where the stream was cut.
+    /// How much of it went by before the first iteration or crash point, in seconds; none where the stream was cut.
     pub prepared_s: Option<f64>,
     /// Distinct states judged a second, over the duration without the preparation.
     pub judged_states_per_s: f64,
@@ -236,14 +236,14 @@ impl From<&Tally> for Report {
             baseline: Baseline::from(tally),
             points: Points {
                 possible: tally.possible_points(),
-                explored: tally.attempted,
-                planned: tally.planned,
+                explored: tally.explored,
+                planned: if tally.is_sweep() { tally.planned_points() } else { tally.planned },
                 attempted: tally.attempted,
                 landed: tally.landed,
             },
             interior: Interior { kills: tally.interior, share: tally.interior_share() },
             states: States {
-                raw: tally.landed,
+                raw: tally.raw,
                 distinct: tally.distinct_states(),
                 judged: tally.judged_states(),
                 closure_complete: false,
@@ -252,7 +252,7 @@ impl From<&Tally> for Report {
             kills_by_step: tally.kills_by_step.clone(),
             copy_states: CopyStates::from(tally),
             gpt: Gpt::from(tally),
-            expected: Expected::default(),
+            expected: Expected { seen: tally.expected_seen, vanished: tally.expected_vanished },
             findings: tally.findings.clone(),
             not_tested: tally.not_tested.clone(),
             warnings: tally.warnings.clone(),

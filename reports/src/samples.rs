@@ -1,5 +1,5 @@
-//! One small campaign that every test of this crate can read: each kind of event, each kind of GPT damage, a miss,
-//! and a finding.
+//! One small campaign of random kills that every test of this crate can read: each kind of GPT damage, a miss, and a
+//! finding. A sweep is below.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,8 @@ use crate::{
     CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, SCHEMA, Seam,
     Tally, Verdict,
 };
+
+pub(crate) mod sweep;
 
 /// The campaign's first event.
 pub(crate) fn started(iterations: Option<u64>, for_s: Option<u64>) -> Event {
@@ -62,6 +64,7 @@ pub(crate) fn finding(id: &str, verdict: Verdict) -> Finding {
         oracle: "baseline".to_owned(),
         explain: "partition `IMGA`: 16 bytes at offset 56 of entry 2 differ (unique GUID)".to_owned(),
         repro: format!("killpoint repro kp1:mixed-layout:{id}"),
+        expected: false,
     }
 }
 

@@ -1,12 +1,22 @@
-//! Events as status lines: a right-aligned verb, a fixed-width duration, a counter, then what it is about. This
-//! file decides what is said and how much it matters; where and whether a line is shown is the terminal's matter.
+//! Events as status lines: what is said of each and how much it matters. How a line looks, and what is said of
+//! sweeps and of findings that are many, is in the files below; where and whether a line is shown is the terminal's
+//! matter.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use console::{Style, truncate_str};
 
+use crate::tally::vanished;
 use crate::{CampaignStarted, Event, Finding, Kill, Outcome, PlannedKill, Tally, Verdict};
+
+mod kinds;
+mod line;
+mod sweep;
+
+use kinds::Kinds;
+pub(crate) use kinds::kind;
+pub(crate) use line::{Line, Weight, one_line};
+use line::{Tone, line_of_table, tone, verb};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,50 +26,17 @@ pub enum Level {
     /// Also milestones and progress.
     #[default]
     Normal,
-    /// Also each kill and each judgement.
+    /// Also each kill, each crash point and each judgement.
     Verbose,
 }
 
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
-    /// Always shown.
-    Alert,
-    /// Shown unless quiet.
-    Milestone,
-    /// An iteration is done: progress, so it may be left out where there is much of it.
-    Progress,
-    /// Shown where everything is.
-    Detail,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tone {
-    Good,
-    Neutral,
-    Warn,
-    Bad,
-}
-
-/// One status line.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub weight: Weight,
-    verb: &'static str,
-    tone: Tone,
-    took: Option<Duration>,
-    counter: Option<String>,
-    text: String,
-    /// More about it, each on a line of its own.
-    details: Vec<String>,
-    /// A command to paste, below the line and never cut.
-    paste: Option<String>,
-}
-
-/// Turns events into lines. It remembers what it needs of the iteration under way.
+/// Turns events into lines. It remembers what it needs of the iteration or sweep under way.
 #[derive(Debug, Default)]
 pub(crate) struct Narrator {
     under_way: Option<Iteration>,
+    /// When the first sweep began.
+    sweeping_since: Option<Duration>,
+    kinds: Kinds,
 }
 
 #[derive(Debug)]
@@ -74,6 +51,19 @@ struct Iteration {
 impl Narrator {
     /// What `event` has to say, once `tally` has counted it; `now` is the time since the campaign began.
     pub fn lines(&mut self, event: &Event, tally: &Tally, now: Duration) -> Vec<Line> {
+        // Where nothing else follows a phase's last point, its findings still do.
+        let ended = match event {
+            Event::Finding(_) => Vec::new(),
+            Event::CampaignEnded { .. } => self.kinds.ended(|_| true),
+            event => self.kinds.ended(|phase| {
+                let is_its = matches!(event, Event::Point(point) if point.phase == phase);
+                !is_its && tally.sweeps.get(phase).is_some_and(|sweep| sweep.explored >= sweep.planned)
+            }),
+        };
+        ended.into_iter().chain(self.of(event, tally, now)).collect()
+    }
+
+    fn of(&mut self, event: &Event, tally: &Tally, now: Duration) -> Vec<Line> {
         match event {
             Event::CampaignStarted(campaign) => vec![started(campaign)],
             Event::FixtureReady { cached, len_bytes, wall_ms, .. } => {
@@ -126,7 +116,28 @@ impl Narrator {
                 let line = Line::new(Weight::Detail, verb(*verdict), tone(*verdict), text);
                 vec![line.took_ms(*wall_ms).counted(counter(*iteration, tally))]
             }
-            Event::Finding(finding) => vec![found(finding)],
+            Event::Sweep { phase, ops, kill_points, torn_points, torn_possible } => {
+                self.sweeping_since.get_or_insert(now);
+                vec![sweep::begins(phase, *ops, *kill_points, [*torn_points, *torn_possible])]
+            }
+            Event::Point(point) => {
+                let since = *self.sweeping_since.get_or_insert(now);
+                let so_far = tally.is_sweep().then(|| sweep::so_far(tally, now.saturating_sub(since)));
+                [sweep::point(point, tally)].into_iter().chain(so_far).collect()
+            }
+            Event::LiveCheck { phase, point, landed, agreed } => {
+                vec![sweep::live_check(phase, point, *landed, *agreed)]
+            }
+            Event::Finding(finding) if finding.expected => {
+                vec![Line::new(Weight::Detail, "Expected", Tone::Neutral, heading(finding))]
+            }
+            Event::Finding(finding) if tally.is_sweep() && !self.kinds.is_first(finding) => {
+                vec![found(finding, Weight::Detail)]
+            }
+            Event::Finding(finding) => vec![found(finding, Weight::Alert)],
+            Event::ExpectedVanished { what } => {
+                vec![Line::new(Weight::Alert, "Warning", Tone::Warn, vanished(what))]
+            }
             Event::CampaignEnded { outcome, wall_s, .. } => {
                 let done =
                     if *outcome == Outcome::Completed { self.iteration_done(tally, now) } else { None };
@@ -154,61 +165,6 @@ impl Narrator {
         let mut line = line.counted(counter(ordinal, tally));
         line.took = Some(now.saturating_sub(since));
         Some(line)
-    }
-}
-
-impl Line {
-    fn new(weight: Weight, verb: &'static str, tone: Tone, text: impl AsRef<str>) -> Self {
-        let text = one_line(text.as_ref());
-        Self { weight, verb, tone, took: None, counter: None, text, details: Vec::new(), paste: None }
-    }
-
-    fn took_ms(mut self, ms: u64) -> Self {
-        self.took = Some(Duration::from_millis(ms));
-        self
-    }
-
-    fn counted(mut self, counter: String) -> Self {
-        self.counter = Some(counter);
-        self
-    }
-
-    /// The line, cut to `width` columns where there is one; a command to paste follows whole, on its own line.
-    pub fn render(&self, width: Option<usize>, color: bool) -> String {
-        let mut line =
-            self.tone.style().force_styling(color).apply_to(format!("{:>12}", self.verb)).to_string();
-        if let Some(took) = self.took {
-            line += &format!(" [{:>9.3}s]", took.as_secs_f64());
-        }
-        if let Some(counter) = &self.counter {
-            line += &format!(" {counter}");
-        }
-        line += " ";
-        line += &self.text;
-        let cut = |line: &str| match width {
-            Some(width) => truncate_str(line, width, "…").into_owned(),
-            None => line.to_owned(),
-        };
-        let mut line = cut(&line);
-        for detail in &self.details {
-            line += "\n";
-            line += &cut(&format!("{:>13}{detail}", ""));
-        }
-        if let Some(paste) = &self.paste {
-            line += &format!("\n{:>13}{paste}", "");
-        }
-        line
-    }
-}
-
-impl Tone {
-    fn style(self) -> Style {
-        match self {
-            Self::Good => Style::new().green().bold(),
-            Self::Neutral => Style::new().cyan().bold(),
-            Self::Warn => Style::new().yellow().bold(),
-            Self::Bad => Style::new().red().bold(),
-        }
     }
 }
 
@@ -247,27 +203,24 @@ fn killed(kill: &Kill, tally: &Tally) -> Line {
     line
 }
 
-fn found(finding: &Finding) -> Line {
-    let Finding { id, verdict, phase, step, point, oracle, explain, .. } = finding;
-    let text = format!("{id} {} in {phase} at {step}, {point} ({oracle})", verdict.name());
-    let mut line = Line::new(Weight::Alert, "FINDING", Tone::Bad, text);
-    line.details = vec![one_line(explain)];
+fn found(finding: &Finding, weight: Weight) -> Line {
+    let mut line = Line::new(weight, "FINDING", Tone::Bad, heading(finding));
+    line.details = vec![one_line(&finding.explain)];
     line.paste = Some(one_line(&finding.repro));
     line
 }
 
+/// What a finding is, in one line.
+fn heading(finding: &Finding) -> String {
+    let Finding { id, verdict, phase, step, point, oracle, .. } = finding;
+    format!("{id} {} in {phase} at {step}, {point} ({oracle})", verdict.name())
+}
+
 fn ended(outcome: &Outcome, wall_s: f64, tally: &Tally) -> Line {
-    let figures = format!(
-        "{}, {} of {} landed, {}",
-        many(tally.iterations_done, "iteration"),
-        tally.landed,
-        many(tally.attempted, "kill"),
-        findings(tally.findings.len() as u64)
-    );
-    let clean = tally.findings.is_empty();
+    let figures = if tally.is_sweep() { sweep::figures(tally) } else { figures(tally) };
     let mut line = match outcome {
         Outcome::Completed => {
-            let tone = if clean { Tone::Good } else { Tone::Bad };
+            let tone = if tally.unexpected() == 0 { Tone::Good } else { Tone::Bad };
             Line::new(Weight::Milestone, "Finished", tone, figures)
         }
         Outcome::Interrupted { signal } => {
@@ -281,33 +234,26 @@ fn ended(outcome: &Outcome, wall_s: f64, tally: &Tally) -> Line {
     line
 }
 
+fn figures(tally: &Tally) -> String {
+    format!(
+        "{}, {} of {} landed, {}",
+        many(tally.iterations_done, "iteration"),
+        tally.landed,
+        many(tally.attempted, "kill"),
+        findings_of(tally)
+    )
+}
+
 /// `(  7/150)`, or `(7)` where nobody knows how many there will be.
 fn counter(iteration: u64, tally: &Tally) -> String {
     match tally.campaign.as_ref().and_then(|campaign| campaign.iterations) {
-        Some(total) => format!("({iteration:>width$}/{total})", width = total.to_string().len()),
+        Some(total) => counted(iteration, total),
         None => format!("({iteration})"),
     }
 }
 
-fn verb(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Recovered => "Recovered",
-        Verdict::RolledBack => "Rolled back",
-        Verdict::Refused => "Refused",
-        Verdict::Crashed => "CRASHED",
-        Verdict::Diverged => "DIVERGED",
-        Verdict::Corrupt => "CORRUPT",
-        Verdict::Hung => "HUNG",
-        Verdict::NotMeasured => "Not measured",
-    }
-}
-
-fn tone(verdict: Verdict) -> Tone {
-    match verdict {
-        Verdict::Recovered | Verdict::RolledBack => Tone::Good,
-        Verdict::Refused | Verdict::NotMeasured => Tone::Warn,
-        Verdict::Crashed | Verdict::Diverged | Verdict::Corrupt | Verdict::Hung => Tone::Bad,
-    }
+fn counted(n: u64, total: u64) -> String {
+    format!("({n:>width$}/{total})", width = total.to_string().len())
 }
 
 /// `1 kill`, `2 kills`, `3 flushes`.
@@ -320,17 +266,16 @@ pub(crate) fn many(n: u64, noun: &str) -> String {
     format!("{n} {noun}{ending}")
 }
 
-/// `no finding`, `1 finding`, `2 findings`.
-pub(crate) fn findings(n: u64) -> String {
-    if n == 0 { "no finding".to_owned() } else { many(n, "finding") }
+/// `no finding`, `1 finding`, `2 findings`, `2 findings (1 expected)`.
+pub(crate) fn findings(n: u64, expected: u64) -> String {
+    match (n, expected) {
+        (0, _) => "no finding".to_owned(),
+        (n, 0) => many(n, "finding"),
+        (n, expected) => format!("{} ({expected} expected)", many(n, "finding")),
+    }
 }
 
-/// `text` on one line: whatever would move the cursor becomes a space.
-pub(crate) fn one_line(text: &str) -> String {
-    line_of_table(text.trim())
-}
-
-/// The same for a line whose indentation counts.
-fn line_of_table(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// The same for the findings so far.
+pub(crate) fn findings_of(tally: &Tally) -> String {
+    findings(tally.findings.len() as u64, tally.expected_seen)
 }

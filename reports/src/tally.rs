@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
-    CampaignStarted, Command, CopyState, Counts, Event, Exit, Finding, GptSample, Kill, Outcome, Verdict,
+    CampaignStarted, Command, CopyState, Counts, Event, Finding, GptSample, Kill, Outcome, Point, Verdict,
 };
 
-/// The step name of a kill before the first step mark.
+mod exit;
+
+/// The step name of a crash point before the first step mark.
 pub(crate) const START: &str = "start";
 
 /// What is known of one phase's uninterrupted runs.
@@ -21,6 +23,17 @@ pub struct BaselineTally {
     pub flushes: u64,
     /// Bytes in which the runs differ.
     pub volatile_bytes: u64,
+}
+
+/// What is known of the sweep of one phase, in crash points.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepTally {
+    /// Points that there are: those at op boundaries, and those inside writes.
+    pub possible: u64,
+    /// Points that are to be looked at.
+    pub planned: u64,
+    /// Points that were looked at.
+    pub explored: u64,
 }
 
 /// A crash state as far as the campaign tells states apart: phase and content id.
@@ -41,28 +54,40 @@ pub struct Tally {
     pub iterations_started: u64,
     /// Iterations that ran to their end: another one began after them, or the campaign was completed.
     pub iterations_done: u64,
+    /// Sweeps by phase; none in a campaign of random kills.
+    pub sweeps: BTreeMap<String, SweepTally>,
     /// Kills that the seed gave.
     pub planned: u64,
-    /// Kills attempted, late ones and those that make up for them included.
+    /// Crash points tried: kills attempted, and points of recorded runs.
+    pub explored: u64,
+    /// Live kills attempted, late ones and those that make up for them included.
     pub attempted: u64,
-    /// Kills that landed.
+    /// Live kills that landed; of a sweep's live kills, those that also left the recorded state.
     pub landed: u64,
+    /// A sweep's live kills that came too late or left another state than the recorded one.
+    pub live_failed: u64,
+    /// Crash states as they were reached: landed kills, and points of recorded runs.
+    pub raw: u64,
     /// Kills that the seed gave and that nothing could make up for, of iterations that ran to their end.
     pub shortfall: u64,
-    /// Landed kills that left content unlike the phase's start and unlike its baseline.
+    /// Crash states unlike the phase's start and unlike its baseline, as they were reached.
     pub interior: u64,
-    /// Landed kills that fell inside a write.
+    /// Crash states that a write cut in two left, as they were reached.
     pub inside_op: u64,
-    /// Landed kills by step; `start` first, then the steps of the uninterrupted runs in their order.
+    /// Crash states by step, as they were reached; `start` first, then the steps of the uninterrupted runs in their order.
     pub kills_by_step: Counts,
-    /// GPT samples at landed kills.
+    /// GPT samples of crash states as they were reached.
     pub gpt_samples: u64,
     /// Among them, how many say so.
     pub gpt: GptCounts,
-    /// Copy destinations sampled at landed kills, by state.
+    /// Copy destinations sampled in crash states as they were reached, by state.
     pub copy_states: BTreeMap<CopyState, u64>,
     /// Findings in order of appearance.
     pub findings: Vec<Finding>,
+    /// Findings among them that the scenario expects.
+    pub expected_seen: u64,
+    /// Findings that the scenario expects and that did not appear.
+    pub expected_vanished: u64,
     /// What was not tested, without repetitions.
     pub not_tested: Vec<String>,
     /// Warnings, without repetitions.
@@ -138,11 +163,34 @@ impl Tally {
                 self.planned += kills;
                 self.kills_of(phase, |(planned, _)| *planned += kills);
             }
-            Event::Late { .. } => self.attempted += 1,
+            Event::Late { .. } => {
+                self.attempted += 1;
+                self.explored += 1;
+            }
             Event::Layout { .. } => {}
             Event::Kill(kill) => self.kill(kill),
             Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
-            Event::Finding(finding) => self.findings.push(finding.clone()),
+            Event::Sweep { phase, kill_points, torn_points, torn_possible, .. } => {
+                let sweep = self.sweeps.entry(phase.clone()).or_default();
+                // The numbers may come from a log that others wrote.
+                sweep.possible = sweep.possible.saturating_add(kill_points.saturating_add(*torn_possible));
+                sweep.planned = sweep.planned.saturating_add(kill_points.saturating_add(*torn_points));
+            }
+            Event::Point(point) => self.point(point),
+            Event::LiveCheck { landed, agreed, .. } => {
+                let as_recorded = *landed && *agreed;
+                self.attempted += 1;
+                self.landed += u64::from(as_recorded);
+                self.live_failed += u64::from(!as_recorded);
+            }
+            Event::Finding(finding) => {
+                self.expected_seen += u64::from(finding.expected);
+                self.findings.push(finding.clone());
+            }
+            Event::ExpectedVanished { what } => {
+                self.expected_vanished += 1;
+                push_new(&mut self.warnings, &vanished(what));
+            }
             Event::CampaignEnded { outcome, exit_code, wall_s, prepared_s } => {
                 if *outcome == Outcome::Completed {
                     self.iteration_ended();
@@ -155,7 +203,7 @@ impl Tally {
         }
     }
 
-    /// Different contents that landed kills left, told apart by phase and content id.
+    /// Different crash states that were reached, told apart by phase and content id.
     pub fn distinct_states(&self) -> u64 {
         self.distinct.len() as u64
     }
@@ -170,14 +218,34 @@ impl Tally {
         self.verdicts.get(&verdict).copied().unwrap_or(0)
     }
 
-    /// Share of the landed kills that left content unlike both start and baseline, 0 to 1.
+    /// Share of the crash states as they were reached that are unlike both start and baseline, 0 to 1.
     pub fn interior_share(&self) -> f64 {
-        share(self.interior, self.landed)
+        share(self.interior, self.raw)
     }
 
-    /// Crash points that there are to reach: for each phase its mutations, and the point before the first.
+    /// Findings that the scenario does not expect.
+    pub fn unexpected(&self) -> u64 {
+        self.findings.len() as u64 - self.expected_seen
+    }
+
+    /// Whether crash points of recorded runs are looked at, so that there are no iterations.
+    pub fn is_sweep(&self) -> bool {
+        let asked = self.campaign.as_ref().is_some_and(|campaign| is_sweep(campaign.command));
+        asked || !self.sweeps.is_empty()
+    }
+
+    /// Crash points that there are to reach: those of the sweeps, inside writes too; without sweeps for each phase
+    /// its mutations, and the point before the first.
     pub fn possible_points(&self) -> u64 {
+        if self.is_sweep() {
+            return sum(self.sweeps.values().map(|sweep| sweep.possible));
+        }
         self.baselines.values().map(|baseline| baseline.ops + 1).sum()
+    }
+
+    /// Crash points that sweeps are to look at.
+    pub fn planned_points(&self) -> u64 {
+        sum(self.sweeps.values().map(|sweep| sweep.planned))
     }
 
     /// Judged states a second, preparation left out; 0 until the campaign ended.
@@ -190,56 +258,56 @@ impl Tally {
         }
     }
 
-    /// The exit code that follows from the events. What no event tells (bad usage, a failed baseline, a lack of
-    /// this machine) the caller adds with [`Exit::worst`].
-    ///
-    /// A kill of `run` that comes too late is made up for by another one, so it is not measured only where that did
-    /// not work out; of `repro` every kill has to land. Not measured, too, is a campaign that judged nothing.
-    pub fn exit(&self) -> Exit {
-        self.exit_given(self.outcome.as_ref())
-    }
-
-    /// As [`Tally::exit`], for a campaign that is about to end in this way: the last event holds the code.
-    pub fn exit_with(&self, outcome: &Outcome) -> Exit {
-        self.exit_given(Some(outcome))
-    }
-
-    fn exit_given(&self, outcome: Option<&Outcome>) -> Exit {
-        let failed = [Verdict::Crashed, Verdict::Diverged, Verdict::Corrupt, Verdict::Hung];
-        let found = !self.findings.is_empty() || failed.iter().any(|verdict| self.verdict(*verdict) > 0);
-        let repro = self.campaign.as_ref().is_some_and(|campaign| campaign.command == Command::Repro);
-        let unmeasured = self.verdict(Verdict::NotMeasured) > 0
-            || self.judged.is_empty()
-            || self.shortfall > 0
-            || (repro && self.landed < self.attempted)
-            || matches!(outcome, Some(Outcome::Stopped { .. }));
-        let interrupted = matches!(outcome, Some(Outcome::Interrupted { .. }));
-        let holding =
-            [(found, Exit::Findings), (interrupted, Exit::Interrupted), (unmeasured, Exit::NotMeasured)];
-        Exit::worst(holding.into_iter().filter_map(|(holds, exit)| holds.then_some(exit)))
-    }
-
     fn kill(&mut self, kill: &Kill) {
         self.attempted += 1;
+        self.explored += 1;
         // A kill that missed left no crash state: counting its sample would be counting the baseline.
         if !kill.landed {
             return;
         }
         self.landed += 1;
         self.kills_of(&kill.phase, |(_, landed)| *landed += 1);
-        self.interior += u64::from(kill.interior);
         self.inside_op += u64::from(kill.inside_op);
-        self.kills_by_step.add(&kill.step, 1);
-        if let Some(sample) = &kill.gpt {
+        let state = (kill.phase.clone(), kill.content_id.clone());
+        self.reached(&state, &kill.step, kill.interior, kill.gpt.as_ref(), &kill.copies);
+        self.pending.insert((kill.iteration, kill.phase.clone()), state);
+    }
+
+    fn point(&mut self, point: &Point) {
+        self.explored += 1;
+        if let Some(sweep) = self.sweeps.get_mut(&point.phase) {
+            sweep.explored += 1;
+        }
+        self.inside_op += u64::from(point.torn_bytes.is_some());
+        let state = (point.phase.clone(), point.content_id.clone());
+        self.reached(&state, &point.step, point.interior, point.gpt.as_ref(), &point.copies);
+        if let Some(verdict) = point.verdict {
+            self.count(state, verdict);
+        }
+    }
+
+    /// Counts a crash state as it was reached.
+    fn reached(
+        &mut self,
+        state: &State,
+        step: &str,
+        interior: bool,
+        gpt: Option<&GptSample>,
+        copies: &BTreeMap<String, CopyState>,
+    ) {
+        self.raw += 1;
+        self.interior += u64::from(interior);
+        self.kills_by_step.add(step, 1);
+        if let Some(sample) = gpt {
             self.gpt_samples += 1;
             self.gpt.add(sample);
         }
-        for state in kill.copies.values() {
-            *self.copy_states.entry(*state).or_default() += 1;
+        for copy in copies.values() {
+            *self.copy_states.entry(*copy).or_default() += 1;
         }
-        let state = (kill.phase.clone(), kill.content_id.clone());
-        self.distinct.insert(state.clone());
-        self.pending.insert((kill.iteration, kill.phase.clone()), state);
+        if !self.distinct.contains(state) {
+            self.distinct.insert(state.clone());
+        }
     }
 
     fn judged(&mut self, iteration: u64, phase: &str, verdict: Verdict) {
@@ -293,56 +361,23 @@ impl GptCounts {
     }
 }
 
-impl Verdict {
-    /// All verdicts, in the order in which reports list them.
-    pub const ALL: [Self; 8] = [
-        Self::Recovered,
-        Self::RolledBack,
-        Self::Refused,
-        Self::Crashed,
-        Self::Diverged,
-        Self::Corrupt,
-        Self::Hung,
-        Self::NotMeasured,
-    ];
-
-    /// The name that reports use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Recovered => "recovered",
-            Self::RolledBack => "rolled-back",
-            Self::Refused => "refused",
-            Self::Crashed => "crashed",
-            Self::Diverged => "diverged",
-            Self::Corrupt => "corrupt",
-            Self::Hung => "hung",
-            Self::NotMeasured => "not-measured",
-        }
-    }
-
-    /// Whether it counts as passed.
-    pub fn is_pass(self) -> bool {
-        matches!(self, Self::Recovered | Self::RolledBack)
-    }
-
-    /// How bad it is, for sorting: 0 for a pass, corruption the highest.
-    pub fn badness(self) -> u8 {
-        match self {
-            Self::Recovered => 0,
-            Self::RolledBack => 1,
-            Self::NotMeasured => 2,
-            Self::Refused => 3,
-            Self::Diverged => 4,
-            Self::Hung => 5,
-            Self::Crashed => 6,
-            Self::Corrupt => 7,
-        }
-    }
-}
-
 /// `part` of `whole`, 0 to 1; 0 where there is no whole.
 pub(crate) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Whether a command looks at crash points of recorded runs instead of killing at random.
+pub(crate) fn is_sweep(command: Command) -> bool {
+    matches!(command, Command::Sweep | Command::Exec)
+}
+
+/// What a person is told of an expected finding that did not appear.
+pub(crate) fn vanished(what: &str) -> String {
+    format!("expected, but did not appear: {what}")
+}
+
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn push_new(list: &mut Vec<String>, text: &str) {

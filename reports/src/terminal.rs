@@ -6,10 +6,14 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use console::Term;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use crate::status::{Line, Narrator, Weight, findings, many};
+use crate::status::{Line, Narrator, Weight};
 use crate::{Event, Level, Reader, StoreError, Tally};
+
+mod progress;
+
+use progress::{bounds, preparation, progress_bar, progress_message};
 
 /// Least time between two progress lines of a long campaign, where there is no bar.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -81,7 +85,7 @@ pub struct TerminalOptions {
     pub level: Level,
     /// Whether to colour.
     pub color: ColorChoice,
-    /// Whether to show progress: the bar, and without a bar the lines for iterations done.
+    /// Whether to show progress: the bar, and without a bar the lines for what is done.
     pub progress: bool,
 }
 
@@ -99,8 +103,8 @@ pub struct Terminal {
     output: Output,
     narrator: Narrator,
     clock: Box<dyn Fn() -> Duration + Send>,
-    /// When the first iteration began: rates count from here.
-    iterating_since: Option<Duration>,
+    /// When the first iteration or sweep began: rates count from here.
+    under_way_since: Option<Duration>,
     last_progress: Option<Duration>,
 }
 
@@ -145,7 +149,7 @@ impl Terminal {
             output,
             narrator: Narrator::default(),
             clock,
-            iterating_since: None,
+            under_way_since: None,
             last_progress: None,
         }
     }
@@ -156,20 +160,24 @@ impl Terminal {
             Weight::Milestone => self.level >= Level::Normal,
             Weight::Detail => self.level == Level::Verbose,
             Weight::Progress if self.level == Level::Verbose => true,
-            Weight::Progress => {
+            Weight::Progress | Weight::Interim => {
                 self.level == Level::Normal && self.progress && self.progress_is_due(tally, now)
             }
         }
     }
 
-    /// Whether an iteration's line is shown. A bar says the same; plain lines of a long campaign are rationed.
+    /// Whether a line of progress is shown. A bar says the same; plain lines of a long campaign are rationed.
     fn progress_is_due(&mut self, tally: &Tally, now: Duration) -> bool {
         if matches!(self.output, Output::Bar { .. }) {
             return false;
         }
         let asked = tally.campaign.as_ref().and_then(|campaign| campaign.iterations);
-        let short = asked.is_some_and(|asked| asked <= SHORT_ITERATIONS);
-        let last = asked.is_some_and(|asked| asked == tally.iterations_done);
+        let (short, last) = if tally.is_sweep() {
+            (false, tally.explored == tally.planned_points())
+        } else {
+            let short = asked.is_some_and(|asked| asked <= SHORT_ITERATIONS);
+            (short, asked.is_some_and(|asked| asked == tally.iterations_done))
+        };
         let rested = self.last_progress.is_none_or(|then| now.saturating_sub(then) >= PROGRESS_EVERY);
         let due = short || last || rested;
         if due {
@@ -190,19 +198,11 @@ impl Terminal {
 
     fn move_bar(&self, event: &Event, tally: &Tally, now: Duration) {
         let Output::Bar { bar, .. } = &self.output else { return };
-        let bounds = tally.campaign.as_ref().map(|campaign| (campaign.iterations, campaign.for_s));
-        match bounds {
-            Some((Some(asked), _)) => {
-                bar.set_length(asked);
-                bar.set_position(tally.iterations_done);
-            }
-            Some((None, Some(for_s))) => {
-                bar.set_length(for_s);
-                bar.set_position(now.as_secs().min(for_s));
-            }
-            _ => {}
+        if let Some((length, position)) = bounds(tally, now) {
+            bar.set_length(length);
+            bar.set_position(position);
         }
-        match self.iterating_since {
+        match self.under_way_since {
             Some(since) => bar.set_message(progress_message(tally, now, since)),
             None => {
                 if let Some(doing) = preparation(event) {
@@ -216,8 +216,12 @@ impl Terminal {
 impl Reader for Terminal {
     fn event(&mut self, event: &Event, tally: &Tally) -> Result<(), StoreError> {
         let now = (self.clock)();
-        if matches!(event, Event::IterationStarted { .. }) {
-            self.iterating_since.get_or_insert(now);
+        if matches!(event, Event::IterationStarted { .. } | Event::Sweep { .. }) {
+            self.under_way_since.get_or_insert(now);
+        }
+        if matches!(event, Event::Sweep { .. }) {
+            // A sweep that is done in no time needs no line but its last.
+            self.last_progress.get_or_insert(now);
         }
         for line in self.narrator.lines(event, tally, now) {
             if self.shows(&line, tally, now) {
@@ -238,58 +242,6 @@ impl Reader for Terminal {
         }
         Ok(())
     }
-}
-
-fn progress_bar(target: ProgressDrawTarget) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), target).with_finish(ProgressFinish::AndClear);
-    // A template that did not parse would leave indicatif's own style: plainer, and nothing lost.
-    match ProgressStyle::with_template("{elapsed_precise} [{bar:16}] {wide_msg}") {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    }
-}
-
-/// What is being done before the first iteration.
-fn preparation(event: &Event) -> Option<String> {
-    match event {
-        Event::CampaignStarted(_) => Some("building the fixture".to_owned()),
-        Event::FixtureReady { .. } => Some("uninterrupted runs".to_owned()),
-        Event::BaselineRun { phase, run, .. } => Some(format!("uninterrupted runs: {phase} {run}")),
-        Event::BaselineReady { phase, .. } => Some(format!("damaged copies for the oracles: {phase}")),
-        _ => None,
-    }
-}
-
-fn progress_message(tally: &Tally, now: Duration, since: Duration) -> String {
-    let spent = now.saturating_sub(since);
-    let (asked, for_s) =
-        tally.campaign.as_ref().map_or((None, None), |campaign| (campaign.iterations, campaign.for_s));
-    let done = match asked {
-        Some(asked) => format!("{}/{asked}", tally.iterations_done),
-        None => many(tally.iterations_done, "iteration"),
-    };
-    let found = findings(tally.findings.len() as u64);
-    let rate = match spent.as_secs_f64() {
-        seconds if seconds > 0.0 => format!(", {:.1}/s", tally.attempted as f64 / seconds),
-        _ => String::new(),
-    };
-    let left = match (asked, for_s) {
-        (Some(asked), _) if tally.iterations_done > 0 => {
-            let each_s = spent.as_secs_f64() / tally.iterations_done as f64;
-            Duration::try_from_secs_f64(each_s * asked.saturating_sub(tally.iterations_done) as f64).ok()
-        }
-        (None, Some(for_s)) => Some(Duration::from_secs(for_s).saturating_sub(now)),
-        _ => None,
-    };
-    let left = left.map(|left| format!(", {} left", coarse(left))).unwrap_or_default();
-    format!("{done}, {}, {found}{rate}{left}", many(tally.attempted, "kill"))
-}
-
-/// A duration as a person wants it: seconds below an hour, minutes above.
-fn coarse(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64().round() as u64;
-    let step = if seconds < 3600 { 1 } else { 60 };
-    humantime::format_duration(Duration::from_secs(seconds / step * step)).to_string()
 }
 
 #[cfg(test)]

@@ -24,5 +24,5 @@ fn main() -> ExitCode {
 
 fn build(name: &str, folder: &Path, scale: Option<&str>) -> Result<(), Box<dyn Error>> {
     let resolved = scenarios::load(name, scale)?;
-    Ok(scenarios::fixture::build(&resolved.scenario, folder)?)
+    Ok(scenarios::fixture::build(&resolved, folder)?)
 }

@@ -31,6 +31,14 @@ pub enum ScenarioError {
         /// Why.
         source: io::Error,
     },
+    /// A helper file of a scenario that ships can't be put where commands find it.
+    #[error("can't write `{}`", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The scale that was asked for is not one of this scenario's.
     #[error("`{scenario}` has no scale `{asked}`: it has {}", list(known, "none at all"))]
     UnknownScale {
@@ -244,19 +252,22 @@ pub enum Problem {
         known: Vec<String>,
     },
     /// A file system check on a partition without a file system that has one.
-    #[error("`{0}` holds no FAT and no ext4, so no checker is known for it")]
+    #[error("`{0}` holds no file system that has a checker")]
     NoChecker(String),
     /// A file that the fixture does not make.
-    #[error("the fixture has no file `{file}`: it has `{known}`")]
+    #[error("the fixture has no file `{file}`: it has {}", list(known, "none"))]
     UnknownFile {
         /// The file.
         file: String,
-        /// The fixture's one.
-        known: String,
+        /// The fixture's files.
+        known: Vec<String>,
     },
     /// A file name that would leave the volume.
     #[error("`{0}` is no plain file name")]
     FileName(String),
+    /// A path that would leave the volume, or is written in a way that no listing has.
+    #[error("`{0}` is no path inside the volume: write names with `/` between them, without `.` and `..`")]
+    VolumePath(String),
     /// A phase that the scenario has not.
     #[error("there is no phase `{name}`: there is {}", list(known, "none"))]
     UnknownPhase {
@@ -268,9 +279,108 @@ pub enum Problem {
     /// An oracle without anything to check.
     #[error("the oracle names no partition")]
     NoPartitions,
+    /// An `untouched` oracle without anything to guard.
+    #[error("the oracle guards nothing: write `partitions`, `ranges` or `files`")]
+    NothingUntouched,
     /// A mask of another form.
-    #[error("`{0}` is no mask: write `unallocated` or a byte range such as `0x1000+512`")]
+    #[error(
+        "`{0}` is no mask: write `unallocated` or a byte range such as `0x1000+512` or `disk.img:0x1000+512`"
+    )]
     Mask(String),
+    /// A byte range of another form.
+    #[error("`{0}` is no byte range: write `0x1000+512` or `1M+4K`")]
+    Range(String),
+    /// A place of another form.
+    #[error("`{0}` is no place in a file: write `1M` or `0x100000`")]
+    Offset(String),
+    /// Two ways to say where the file system is.
+    #[error("`offset` and `partitions` both say where the file system is: write one of them")]
+    OffsetAndPartitions,
+    /// None, or several, of the ways to make a volume.
+    #[error(
+        "{found} of the three ways to make the volume: write exactly one of `[fixture.disk]`, `command`, `files`"
+    )]
+    FixtureKinds {
+        /// `none`, or the ways that are given.
+        found: String,
+    },
+    /// Partitions without a disk.
+    #[error("the partitions have no disk: write `[fixture.disk]`")]
+    PartitionsWithoutDisk,
+    /// A `files` fixture of nothing.
+    #[error("the fixture names no file")]
+    NoFiles,
+    /// A file of the scenario's folder that is not there or can't be read.
+    #[error("the scenario's folder has no readable `{file}`: {source}")]
+    HelperFile {
+        /// Relative to the scenario file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Both ways to read step marks.
+    #[error("`step_pattern` and `step_prefix` both say how a step is read: write one of them")]
+    TwoStepPatterns,
+    /// Not a regular expression.
+    #[error("`{pattern}` is no regular expression: {}", last_line(source))]
+    Pattern {
+        /// As written.
+        pattern: String,
+        /// Why.
+        source: Box<regex::Error>,
+    },
+    /// A regular expression with another number of groups than its key reads.
+    #[error("`{pattern}` has {found} groups: {wanted} is read; write `(?:…)` for a group that is not")]
+    PatternGroups {
+        /// As written.
+        pattern: String,
+        /// Groups in it.
+        found: usize,
+        /// How many there may be.
+        wanted: &'static str,
+    },
+    /// Nothing would be accepted as the end.
+    #[error("nothing is accepted: write \"new\", or \"old\" and \"new\"")]
+    NothingAccepted,
+    /// An exit code with two meanings.
+    #[error("exit code {0} is under `pass` already")]
+    TwoMeanings(i32),
+    /// A second command oracle of that name.
+    #[error("two command oracles are named `{0}`")]
+    DuplicateOracle(String),
+    /// A command oracle without a name.
+    #[error("the name is empty")]
+    EmptyName,
+    /// A file of expected findings that can't be understood.
+    #[error("`{file}` is no list of expected findings: {source}")]
+    Expected {
+        /// Relative to the scenario file.
+        file: String,
+        /// Why, with line and column.
+        source: serde_json::Error,
+    },
+    /// A file of expected findings of another version.
+    #[error("`{file}` has schema {found}: this build reads schema {}", crate::expected::EXPECTED_SCHEMA)]
+    ExpectedSchema {
+        /// Relative to the scenario file.
+        file: String,
+        /// The number in it.
+        found: u32,
+    },
+    /// An expected finding that no campaign can have.
+    #[error("`{file}`, finding {number}: there is no {what} `{name}`: there is {}", list(known, "none"))]
+    ExpectedFinding {
+        /// Relative to the scenario file.
+        file: String,
+        /// Its place in the list, from 1.
+        number: usize,
+        /// `phase` or `verdict`.
+        what: &'static str,
+        /// As written.
+        name: String,
+        /// The ones that there are.
+        known: Vec<String>,
+    },
 }
 
 impl Fault {
@@ -288,6 +398,13 @@ fn list(names: &[String], none: &str) -> String {
 
 fn braced(names: &[String]) -> String {
     names.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
+}
+
+/// regex draws the pattern with a caret of its own; the reason is its last line.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next_back().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn hint(near: &[&str]) -> String {

@@ -1,5 +1,6 @@
 //! Placeholders: `{name}` in any string of a scenario. Those of the scale are replaced when the scenario is loaded,
-//! anywhere; those of the run (`{volume}`) stay for the harness and are accepted in commands and environment only.
+//! anywhere but in patterns; those of the run (`{volume}`) stay for the harness, and each place accepts only the ones
+//! that have a value there.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,13 @@ use serde_json::Value;
 use crate::error::{Fault, Problem};
 use crate::locate::Step;
 
-/// What the harness fills in when it runs a command.
-pub const RUN_PLACEHOLDERS: [&str; 3] = ["scenario_dir", "scratch", "volume"];
+/// What is filled in when the tool runs: in `run`, `resume` and `[environment]`.
+pub const RUN_PLACEHOLDERS: &[&str] = &["scenario_dir", "scratch", "volume"];
+/// What is filled in when a fixture's command runs.
+pub const FIXTURE_PLACEHOLDERS: &[&str] = &["scenario_dir", "volume"];
+/// What is filled in when a command oracle (`run`, `prove`) is asked.
+pub const ORACLE_PLACEHOLDERS: &[&str] =
+    &["acks", "baseline", "exit", "scenario_dir", "scratch", "start", "volume"];
 
 /// Replaces the scale's placeholders in every string under `value`, except in the scale tables themselves.
 pub(crate) fn substitute(
@@ -32,7 +38,9 @@ pub(crate) fn substitute(
                     continue;
                 }
                 path.push(Step::Key(key.clone()));
-                substitute(entry, path, scale)?;
+                if !is_pattern(path) {
+                    substitute(entry, path, scale)?;
+                }
                 path.pop();
             }
         }
@@ -42,7 +50,7 @@ pub(crate) fn substitute(
 }
 
 fn fill(text: &str, path: &[Step], scale: &BTreeMap<String, String>) -> Result<String, Fault> {
-    let at_run = filled_at_run(path);
+    let at_run = filled_later(path);
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('{') {
@@ -56,13 +64,11 @@ fn fill(text: &str, path: &[Step], scale: &BTreeMap<String, String>) -> Result<S
         let whole = &rest[..name.len() + 2];
         if let Some(value) = scale.get(name) {
             filled.push_str(value);
-        } else if at_run && RUN_PLACEHOLDERS.contains(&name) {
+        } else if at_run.contains(&name) {
             filled.push_str(whole);
         } else {
             let mut known: Vec<String> = scale.keys().cloned().collect();
-            if at_run {
-                known.extend(RUN_PLACEHOLDERS.map(str::to_owned));
-            }
+            known.extend(at_run.iter().map(|name| (*name).to_owned()));
             let problem = Problem::UnknownPlaceholder { name: name.to_owned(), known };
             return Err(Fault::new(path.to_vec(), problem));
         }
@@ -72,17 +78,30 @@ fn fill(text: &str, path: &[Step], scale: &BTreeMap<String, String>) -> Result<S
     Ok(filled)
 }
 
-/// Only what reaches a process is filled at run time.
-fn filled_at_run(path: &[Step]) -> bool {
-    let is = |step: Option<&Step>, name: &str| matches!(step, Some(Step::Key(key)) if key == name);
-    is(path.first(), "environment")
-        || (is(path.first(), "phase") && (is(path.get(2), "run") || is(path.get(2), "resume")))
+/// What is filled in only when the command at `path` runs; nothing in what reaches no process.
+fn filled_later(path: &[Step]) -> &'static [&'static str] {
+    let key = |at: usize| match path.get(at) {
+        Some(Step::Key(key)) => key.as_str(),
+        _ => "",
+    };
+    match (key(0), key(1), key(2)) {
+        ("environment", ..) | ("phase", _, "run" | "resume") => RUN_PLACEHOLDERS,
+        ("fixture", "command", _) => FIXTURE_PLACEHOLDERS,
+        ("oracle", _, "run" | "prove") => ORACLE_PLACEHOLDERS,
+        _ => &[],
+    }
+}
+
+/// Regular expressions have braces of their own.
+fn is_pattern(path: &[Step]) -> bool {
+    matches!(path, [Step::Key(phase), Step::Item(_), Step::Key(key)]
+        if phase == "phase" && ["step_pattern", "ack_pattern"].contains(&key.as_str()))
 }
 
 /// The name in `{name}` at the start of `text`; braces around anything else are ordinary text.
 fn name_in_braces(text: &str) -> Option<&str> {
     let name = text.strip_prefix('{')?.split_once('}')?.0;
-    let is_name = !name.is_empty()
+    let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     is_name.then_some(name)
 }
@@ -110,9 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn each_place_accepts_only_what_has_a_value_there() {
+        let run = key_path!["phase", 0, "resume", 0, 1];
+        let oracle = key_path!["oracle", 0, "run", 1];
+        let fixture = key_path!["fixture", "command", 1];
+        for (path, name, accepted) in [
+            (&run, "scratch", true),
+            (&run, "baseline", false),
+            (&oracle, "baseline", true),
+            (&oracle, "exit", true),
+            (&fixture, "volume", true),
+            (&fixture, "scratch", false),
+        ] {
+            assert_eq!(fill(&format!("{{{name}}}"), path, &scale()).is_ok(), accepted, "{name} {path:?}");
+        }
+    }
+
+    #[test]
     fn braces_around_no_name_are_text() {
         let path = key_path!["summary"];
-        for text in ["{", "}", "{}", "{\"a\": 1}", "{A}", "a{b c}d"] {
+        for text in ["{", "}", "{}", "{\"a\": 1}", "{A}", "{3}", "a{b c}d"] {
             assert_eq!(fill(text, &path, &scale()).unwrap(), text);
         }
     }

@@ -13,34 +13,65 @@ pub struct Shipped {
     pub summary: &'static str,
     /// Its file.
     pub text: &'static str,
+    /// Where its file lies, relative to the folder of the scenarios.
+    pub path: &'static str,
+    /// Its helper files: path relative to its file, and text.
+    pub assets: &'static [(&'static str, &'static str)],
 }
 
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../", $name, ".toml")))),*]
+impl Shipped {
+    /// Whether it is about somebody else's tool, which runs unmodified.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.path.starts_with("open/")
+    }
+}
+
+/// A row of the table: path, text, and for an open one the texts of its helpers.
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+macro_rules! own {
+    ($name:literal) => {
+        (concat!($name, ".toml"), include_str!(concat!("../", $name, ".toml")), &[])
+    };
+}
+macro_rules! open {
+    ($name:literal, $($asset:literal),* $(,)?) => {
+        (
+            concat!("open/", $name, ".toml"),
+            include_str!(concat!("../open/", $name, ".toml")),
+            &[$(($asset, include_str!(concat!("../open/", $asset)))),*],
+        )
     };
 }
 
-/// Name and text of every file, sorted by name.
-const FILES: [(&str, &str); 11] = files![
-    "content-heavy",
-    "entries-128",
-    "ext4-relocate",
-    "grown-disk",
-    "mixed-layout",
-    "no-space",
-    "renumber",
-    "sectors-4k",
-    "shrink-and-grow",
-    "shrink-below-used",
-    "sparse-4g",
+/// Every file, sorted by name.
+const FILES: &[Row] = &[
+    own!("content-heavy"),
+    own!("entries-128"),
+    own!("ext4-relocate"),
+    own!("grown-disk"),
+    own!("mixed-layout"),
+    own!("no-space"),
+    own!("renumber"),
+    own!("sectors-4k"),
+    own!("shrink-and-grow"),
+    own!("shrink-below-used"),
+    own!("sparse-4g"),
 ];
 
 /// The scenarios that ship, sorted by name.
 #[must_use]
 pub fn shipped() -> &'static [Shipped] {
     static LIST: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
-        FILES.iter().map(|(name, text)| Shipped { name, summary: summary(text), text }).collect()
+        let shipped = |(path, text, assets): &Row| Shipped {
+            name: path.trim_start_matches("open/").trim_end_matches(".toml"),
+            summary: summary(text),
+            text,
+            path,
+            assets,
+        };
+        FILES.iter().map(shipped).collect()
     });
     &LIST
 }

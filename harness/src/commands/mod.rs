@@ -2,9 +2,11 @@
 
 mod inspect;
 mod list;
+mod preflight;
 mod repro;
 mod run;
 mod session;
+mod sweep;
 
 use std::io::{self, Write};
 
@@ -17,6 +19,9 @@ use crate::error::Error;
 pub fn execute(cli: Cli) -> Exit {
     let result = match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Sweep(args) => sweep::sweep(args),
+        Command::Exec(args) => sweep::exec(args),
+        Command::Preflight(args) => preflight::preflight(args),
         Command::Repro(args) => repro::repro(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),

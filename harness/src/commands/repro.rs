@@ -1,50 +1,49 @@
-//! `repro`: one finding again, from its token.
+//! `repro`: one finding again, live from its token, or from the state that a run directory keeps.
 
-use std::path::PathBuf;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use reports::{Exit, Verdict};
+use reports::{Exit, Report, Seam, Verdict};
+use scenarios::Expected;
 
 use super::print;
-use super::run::started;
-use super::session::{Session, watch_signals};
-use crate::campaign::Limits;
-use crate::cli::{Format, ReproArgs};
+use super::run::{Loaded, load, origin, started};
+use super::session::Session;
+use super::sweep::command;
+use crate::cli::{Format, ReproArgs, SeamChoice, ToolArgs};
 use crate::error::Error;
-use crate::prepare::{Programs, Setting};
-use crate::record::Origin;
+use crate::exec::Spec;
+use crate::prepare::Setting;
+use crate::record::{Origin, Recorder};
 use crate::repro::{self, Reproduced};
+use crate::store::{self, Past};
 use crate::token::Token;
 
 pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
-    let interrupted = watch_signals()?;
-    let token: Token = args.token.parse()?;
-    let name = args.scenario.as_deref().unwrap_or(&token.scenario);
-    let resolved = scenarios::load(name, token.scale.as_deref())?;
-    repro::check(&token, &resolved)?;
-    let programs = Programs::find(&resolved, token.bug.as_deref(), &mut |line| eprintln!("{line}"))?;
-    let setting = Setting {
-        gpt_delay: None,
-        bug: token.bug.clone(),
-        work_parent: args.place.work_dir.clone(),
-        launcher: std::env::current_exe().map_err(Error::OwnExecutable)?,
-        interrupted,
-        layouts: args.output.verbose,
-        // A token's finding was made by oracles that had been proved.
-        prove: false,
+    let (token, past) = named(&args.token)?;
+    let (loaded, setting) = match &token.exec {
+        Some(word) => of_command(word, &args)?,
+        None => of_scenario(&token, &args)?,
     };
-    let limits = Limits { seed: token.seed, iterations: Some(1), time: None, kills: 1..=1, findings: None };
-    let started = started(&resolved, &programs, reports::Command::Repro, &limits);
+    repro::check(&token, &loaded.resolved)?;
+    // A token's finding was made by oracles that had been proved.
+    let setting = Setting { prove: false, ..setting };
+    // What is known of the tool is a failure all the same, for who asks about this one.
+    let origin = Origin { expected: Expected::default(), ..origin(&loaded, token.seed, &setting) };
+    let Loaded { resolved, programs, .. } = loaded;
+    let started = started(&resolved, &programs, reports::Command::Repro, &setting, token.seed);
+    let started = reports::CampaignStarted { iterations: Some(1), ..started };
     let mut session =
         Session::begin(args.place.run_dir.as_deref(), &resolved.scenario.name, args.output.clone(), started)?;
+    let mut recorder = Recorder::new(origin, session.run_dir());
     let result = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream).and_then(
         |mut prepared| {
             session.prepared();
-            let origin = Origin {
-                seed: token.seed,
-                bug: token.bug.clone(),
-                scenario_file: args.scenario.as_deref().map(PathBuf::from),
-            };
-            repro::repro(&token, &mut prepared, origin, &mut session.stream)
+            let stream = &mut session.stream;
+            match &past {
+                Some(past) => repro::judge_kept(&token, past, &mut prepared, &mut recorder, stream),
+                None => repro::repro(&token, &mut prepared, &mut recorder, stream),
+            }
         },
     );
     let (result, reproduced) = match result {
@@ -57,12 +56,78 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     session.end(result)
 }
 
+/// The token that was given, or that of the finding that was named, with the way to its state where that was kept.
+fn named(text: &str) -> Result<(Token, Option<Vec<Past>>), Error> {
+    let Some((run_dir, id)) = text.rsplit_once('#').filter(|_| !text.starts_with("kp1:")) else {
+        return Ok((text.parse()?, None));
+    };
+    let run_dir = Path::new(run_dir);
+    let report = Report::read(run_dir)?;
+    let missing = || Error::NoSuchFinding { run_dir: run_dir.to_owned(), id: id.to_owned() };
+    let finding = report.findings.iter().find(|finding| finding.id == id).ok_or_else(missing)?;
+    let token = finding.token.parse()?;
+    let past = store::is_kept(run_dir, id).then(|| store::read(run_dir, id)).transpose()?;
+    Ok((token, past))
+}
+
+fn of_scenario(token: &Token, args: &ReproArgs) -> Result<(Loaded, Setting), Error> {
+    let name = args.scenario.clone().unwrap_or_else(|| token.scenario.clone());
+    let tool = ToolArgs {
+        scale: token.scale.clone(),
+        bug: token.bug.clone(),
+        seam: match token.seam {
+            Seam::Fuse => SeamChoice::Fuse,
+            Seam::InProcess => SeamChoice::InProcess,
+        },
+        real_time: false,
+    };
+    let (mut loaded, setting) = load(&[name], &tool, &args.place, &args.output)?;
+    let one = loaded.pop().ok_or(Error::NotRecorded)?;
+    Ok((one, setting))
+}
+
+/// What a token from elsewhere would run is shown before it is run.
+fn of_command(word: &str, args: &ReproArgs) -> Result<(Loaded, Setting), Error> {
+    let spec = Spec::from_word(word)?;
+    let lines = describe_command(&spec);
+    if !args.yes && !confirmed(&lines)? {
+        return Err(Error::NotConfirmed { command: lines });
+    }
+    command(spec, args.place.work_dir.clone(), args.output.verbose)
+}
+
+fn describe_command(spec: &Spec) -> String {
+    let images = spec.images.iter().chain(&spec.volume).map(|path| format!("on a clone of {}", path.display()));
+    let resume = spec.resume.iter().map(|line| format!("resume: {line}"));
+    let check = spec.check.iter().map(|line| format!("check: {line}"));
+    let environment = spec.environment.iter().map(|(name, value)| format!("with {name}={value}"));
+    let lines = std::iter::once(spec.command_line()).chain(images).chain(resume).chain(check).chain(environment);
+    lines.collect::<Vec<_>>().join("\n  ")
+}
+
+/// Asks, where there is somebody to ask.
+fn confirmed(lines: &str) -> Result<bool, Error> {
+    let (stdin, mut stderr) = (io::stdin(), io::stderr());
+    if !stdin.is_terminal() {
+        return Ok(false);
+    }
+    let mut answer = String::new();
+    write!(stderr, "This token runs a command on this machine:\n  {lines}\nRun it? [y/N] ")
+        .and_then(|()| stderr.flush())
+        .and_then(|()| stdin.lock().read_line(&mut answer))
+        .map_err(Error::io(PathBuf::from("the terminal")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 fn describe(token: &Token, reproduced: &Reproduced) -> String {
     let points = token.describe_kills();
     let phase = &token.phase;
     let result = match reproduced {
         Reproduced::Judged(judgement) if judgement.verdict == Verdict::Recovered => {
             "now passes: the resume recovered and every oracle holds".to_owned()
+        }
+        Reproduced::Judged(judgement) if judgement.verdict == Verdict::RolledBack => {
+            "now passes: the volume is what it was before".to_owned()
         }
         Reproduced::Judged(judgement) => {
             format!("fails again: {}\n  {}", judgement.verdict.name(), judgement.explain)

@@ -4,14 +4,13 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata, Path, Timestamp};
 
 use super::tree::{DIRECTORY, hash_of, shown};
 use super::{Facts, Tree, TreeError};
+use crate::image::{Bytes, ReadAt};
 
 /// More entries than any image here holds; a directory loop reaches it.
 const MAX_ENTRIES: usize = 4_000_000;
@@ -20,7 +19,7 @@ const MAX_DEPTH: usize = 2048;
 
 /// A part of a disk, read-only.
 struct Part {
-    disk: File,
+    disk: Bytes,
     extent: Range<u64>,
 }
 
@@ -29,14 +28,14 @@ impl Ext4Read for Part {
         let at = self.extent.start.checked_add(start_byte);
         let end = at.and_then(|at| at.checked_add(dst.len() as u64));
         match (at, end) {
-            (Some(at), Some(end)) if end <= self.extent.end => Ok(self.disk.read_exact_at(dst, at)?),
+            (Some(at), Some(end)) if end <= self.extent.end => Ok(self.disk.fill(at, dst)?),
             _ => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
         }
     }
 }
 
 /// Reads the tree in an extent.
-pub(super) fn read(disk: &File, extent: &Range<u64>, expected: Option<&Tree>) -> Result<Tree, TreeError> {
+pub(super) fn read(disk: &Bytes, extent: &Range<u64>, expected: Option<&Tree>) -> Result<Tree, TreeError> {
     let part = Part { disk: disk.try_clone()?, extent: extent.clone() };
     let fs = Ext4::load(Box::new(part)).map_err(at(b""))?;
     let mut tree = Tree::default();
@@ -115,7 +114,7 @@ fn at(path: &[u8]) -> impl FnOnce(Ext4Error) -> TreeError {
 }
 
 /// Offset on the disk of some file's first byte: of the largest whose first bytes are found in a block of their own.
-pub(super) fn data_offset(disk: &File, extent: &Range<u64>, tree: &Tree) -> Result<Option<u64>, TreeError> {
+pub(super) fn data_offset(disk: &Bytes, extent: &Range<u64>, tree: &Tree) -> Result<Option<u64>, TreeError> {
     /// Smallest block of an ext4; the sample is as long, so that it tells one block from others.
     const SAMPLE_BYTES: usize = 1024;
     const WINDOW_BYTES: usize = 1 << 20;
@@ -149,7 +148,7 @@ pub(super) fn data_offset(disk: &File, extent: &Range<u64>, tree: &Tree) -> Resu
         let mut start = extent.start;
         while start < extent.end {
             let len = (extent.end - start).min(WINDOW_BYTES as u64) as usize;
-            disk.read_exact_at(&mut window[..len], start)?;
+            disk.fill(start, &mut window[..len])?;
             if let Some(block) = window[..len].chunks_exact(SAMPLE_BYTES).position(|block| block == sample) {
                 return Ok(Some(start + (block * SAMPLE_BYTES) as u64));
             }

@@ -2,13 +2,12 @@
 //! own: every chain is bounded by the number of clusters, so that a damaged table ends in an error and never in
 //! a loop, and it shares no code with a tool that writes FAT.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use super::tree::{hash_of, shown};
 use super::{Facts, Tree, TreeError};
+use crate::image::ReadAt;
 
 const ENTRY_BYTES: usize = 32;
 const MAX_DEPTH: usize = 128;
@@ -128,7 +127,7 @@ impl BootSector {
 
 /// Reads the tree in an extent, and finds the offset on the disk of some file's first byte.
 pub(super) fn read(
-    disk: &File,
+    disk: &dyn ReadAt,
     extent: &Range<u64>,
     lba_bytes: u32,
     expected: Option<&Tree>,
@@ -137,14 +136,14 @@ pub(super) fn read(
     if extent.end - extent.start < raw.len() as u64 {
         return Err(FatError::BootSector("a partition of less than a sector").into());
     }
-    disk.read_exact_at(&mut raw, extent.start)?;
+    disk.fill(extent.start, &mut raw)?;
     let boot = BootSector::parse(&raw)?;
     if boot.total_bytes > extent.end - extent.start {
         return Err(FatError::BootSector("a file system longer than its partition").into());
     }
     let used = (u64::from(boot.clusters) + 2) * u64::from(boot.bits).div_ceil(8);
     let mut table = vec![0; used.min(boot.fat_bytes) as usize];
-    disk.read_exact_at(&mut table, extent.start + boot.fat_start)?;
+    disk.fill(extent.start + boot.fat_start, &mut table)?;
     let mut walk =
         Walk { disk, start: extent.start, boot, table, expected, tree: Tree::default(), data_offset: None };
     let volume = walk.volume_facts(&raw, extent.start / u64::from(lba_bytes));
@@ -154,7 +153,7 @@ pub(super) fn read(
         walk.read_chain(&chain)?
     } else {
         let mut root = vec![0; walk.boot.root_bytes as usize];
-        disk.read_exact_at(&mut root, extent.start + walk.boot.root_start)?;
+        disk.fill(extent.start + walk.boot.root_start, &mut root)?;
         root
     };
     walk.directory(b"", &root, 0)?;
@@ -162,7 +161,7 @@ pub(super) fn read(
 }
 
 struct Walk<'a> {
-    disk: &'a File,
+    disk: &'a dyn ReadAt,
     start: u64,
     boot: BootSector,
     table: Vec<u8>,
@@ -313,7 +312,7 @@ impl Walk<'_> {
         let size = self.boot.cluster_bytes as usize;
         let mut data = vec![0; chain.len() * size];
         for (cluster, into) in chain.iter().zip(data.chunks_mut(size)) {
-            self.disk.read_exact_at(into, self.offset(*cluster))?;
+            self.disk.fill(self.offset(*cluster), into)?;
         }
         Ok(data)
     }
@@ -328,7 +327,7 @@ impl Walk<'_> {
             let run = chain[first..].iter().zip(*cluster..).take_while(|(a, b)| **a == *b).count() as u64;
             let len =
                 (run * self.boot.cluster_bytes - within).min(size - done).min(buffer.len() as u64) as usize;
-            self.disk.read_exact_at(&mut buffer[..len], self.offset(*cluster) + within)?;
+            self.disk.fill(self.offset(*cluster) + within, &mut buffer[..len])?;
             done += len as u64;
             Ok(len)
         })

@@ -9,15 +9,17 @@ mod xattr;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use scenarios::model::FileSystem;
 
 pub use fat::{BootSector, FatError};
 pub use tree::{Facts, Tree};
 
+use crate::image::{Bytes, ReadAt};
 use crate::oracle::Ended;
 
-/// What is in a partition, as far as it can be read here.
+/// What a tree can be read of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// ext2, ext3 or ext4.
@@ -30,20 +32,41 @@ pub enum Kind {
 
 impl Kind {
     /// Tells the kind by the magic numbers of a file system's first sectors.
-    pub fn detect(disk: &File, extent: &Range<u64>) -> io::Result<Self> {
-        let mut head = [0; 2048];
-        if extent.end - extent.start < head.len() as u64 {
-            return Ok(Self::Bytes);
-        }
-        disk.read_exact_at(&mut head, extent.start)?;
-        if head[1080..1082] == [0x53, 0xEF] {
-            Ok(Self::Ext4)
-        } else if BootSector::parse(&head[..512]).is_ok() {
-            Ok(Self::Fat)
-        } else {
-            Ok(Self::Bytes)
-        }
+    pub fn detect(disk: &dyn ReadAt, extent: &Range<u64>) -> io::Result<Self> {
+        Ok(match file_system(disk, extent)? {
+            Some(FileSystem::Ext4) => Self::Ext4,
+            Some(FileSystem::Vfat) => Self::Fat,
+            _ => Self::Bytes,
+        })
     }
+}
+
+/// The file system in an extent, by the magic numbers of its superblock: btrfs's is the farthest, at 64 KiB.
+pub fn file_system(disk: &dyn ReadAt, extent: &Range<u64>) -> io::Result<Option<FileSystem>> {
+    const BTRFS_MAGIC: u64 = (64 << 10) + 64;
+    let end = extent.end.min(disk.len_bytes()?);
+    let mut head = [0; 2048];
+    if end.saturating_sub(extent.start) < head.len() as u64 {
+        return Ok(None);
+    }
+    disk.fill(extent.start, &mut head)?;
+    let mut magic = [0; 8];
+    if extent.start + BTRFS_MAGIC + 8 <= end {
+        disk.fill(extent.start + BTRFS_MAGIC, &mut magic)?;
+    }
+    Ok(if head[1080..1082] == [0x53, 0xEF] {
+        Some(FileSystem::Ext4)
+    } else if head.starts_with(b"XFSB") {
+        Some(FileSystem::Xfs)
+    } else if magic == *b"_BHRfS_M" {
+        Some(FileSystem::Btrfs)
+    } else if head[3..11] == *b"NTFS    " {
+        Some(FileSystem::Ntfs)
+    } else if BootSector::parse(&head[..512]).is_ok() {
+        Some(FileSystem::Vfat)
+    } else {
+        None
+    })
 }
 
 /// Why a tree can't be read. What the file system itself is to blame for is apart from what this machine is.
@@ -96,11 +119,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the tree in an extent of a disk. Data that can't equal what is expected (other size) isn't read.
+    /// Reads the tree in an extent of a disk, which on the host is the file `path`. Data that can't equal what is
+    /// expected (other size) isn't read.
     pub fn read(
         &self,
         kind: Kind,
-        disk: &File,
+        (disk, path): (&Bytes, &Path),
         extent: &Range<u64>,
         sector_bytes: u32,
         expected: Option<&Tree>,
@@ -110,7 +134,7 @@ impl Reader {
             Kind::Ext4 => {
                 let mut tree = ext4::read(disk, extent, expected)?;
                 if self.debugfs {
-                    xattr::add(&mut tree, disk, extent.start, &self.work)?;
+                    xattr::add(&mut tree, &File::open(path)?, extent.start, &self.work)?;
                 }
                 Ok(tree)
             }
@@ -123,7 +147,7 @@ impl Reader {
     pub fn data_offset(
         &self,
         kind: Kind,
-        disk: &File,
+        disk: &Bytes,
         extent: &Range<u64>,
         tree: &Tree,
     ) -> Result<Option<u64>, TreeError> {

@@ -15,7 +15,7 @@ use super::{Tree, TreeError};
 /// debugfs prints a few hundred bytes per path.
 const LIMITS: Limits = Limits { time: Duration::from_secs(60), output_bytes: 256 << 20 };
 
-/// Adds `xattr NAME` and `same file as` facts to the tree of the ext4 at an offset of a disk.
+/// Adds `xattr NAME` and `same file as` facts to the tree of the ext4 at an offset of a disk on the host.
 pub(super) fn add(tree: &mut Tree, disk: &File, offset: u64, work: &Path) -> Result<(), TreeError> {
     let paths: Vec<Vec<u8>> = tree.nodes.keys().filter(|path| !path.is_empty()).cloned().collect();
     let mut questions = Vec::new();

@@ -2,14 +2,13 @@
 //! either. A copy is read wherever it is looked for, and never trusted beyond what its checksums cover.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
 use super::entry::{ENTRY_BYTES, Guid, Partition, array};
+use crate::image::ReadAt;
 
 /// The fields of a header: name and byte range within its sector.
 pub const HEADER_FIELDS: [(&str, Range<usize>); 14] = [
@@ -151,7 +150,7 @@ pub struct Copy {
 
 impl Copy {
     /// Reads the copy whose header is at `lba`.
-    pub(super) fn read(disk: &File, len_bytes: u64, sector: u32, side: Side, lba: u64) -> io::Result<Self> {
+    pub(super) fn read(disk: &dyn ReadAt, len_bytes: u64, sector: u32, side: Side, lba: u64) -> io::Result<Self> {
         let mut copy = Self {
             side,
             lba,
@@ -226,7 +225,7 @@ impl Copy {
         self.header = Some(header);
     }
 
-    fn take_array(&mut self, disk: &File, len_bytes: u64) -> io::Result<()> {
+    fn take_array(&mut self, disk: &dyn ReadAt, len_bytes: u64) -> io::Result<()> {
         let Some(header) = self.header.as_ref() else { return Ok(()) };
         let impossible =
             Fault::ArrayShape { count: header.entry_count, size: header.entry_bytes, lba: header.array_lba };
@@ -241,7 +240,7 @@ impl Copy {
             return Ok(());
         };
         let mut array = vec![0; (extent.end - extent.start) as usize];
-        disk.read_exact_at(&mut array, extent.start)?;
+        disk.fill(extent.start, &mut array)?;
         let computed = CRC32.checksum(&array);
         if computed != header.array_crc {
             self.faults.push(Fault::ArrayCrc { stored: header.array_crc, computed });
@@ -257,12 +256,12 @@ impl Copy {
 }
 
 /// One whole sector, or `None` where the disk has no such.
-pub(super) fn sector_at(disk: &File, len_bytes: u64, sector: u32, lba: u64) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn sector_at(disk: &dyn ReadAt, len_bytes: u64, sector: u32, lba: u64) -> io::Result<Option<Vec<u8>>> {
     let sector = u64::from(sector);
     let end = lba.checked_add(1).and_then(|next| next.checked_mul(sector));
     let Some(end) = end.filter(|end| *end <= len_bytes) else { return Ok(None) };
     let mut raw = vec![0; sector as usize];
-    disk.read_exact_at(&mut raw, end - sector)?;
+    disk.fill(end - sector, &mut raw)?;
     Ok(Some(raw))
 }
 

@@ -10,10 +10,11 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io;
 
 use reports::event::GptSample;
+
+use crate::image::ReadAt;
 
 pub use copy::{Copy, Fault, HEADER_FIELDS, Header, Side};
 pub use entry::{ENTRY_BYTES, ENTRY_FIELDS, Guid, Partition};
@@ -29,24 +30,35 @@ pub struct Gpt {
     pub sector_bytes: u32,
     /// Length of the disk.
     pub len_bytes: u64,
-    /// Sector 0 holds a protective MBR (a partition of type 0xEE).
-    pub protective_mbr: bool,
+    /// What sector 0 says, where it holds a protective MBR (a partition of type 0xEE).
+    pub protective_mbr: Option<ProtectiveMbr>,
     /// Copy at the start.
     pub primary: Copy,
     /// Copy at the primary's alternate LBA, or at the disk's last sector where that holds a better one.
     pub backup: Copy,
 }
 
+/// The protective MBR (UEFI 2.10 §5.2.3), as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtectiveMbr {
+    /// First block of the protective partition.
+    pub first_lba: u32,
+    /// Its length in blocks; all ones where the disk is too long for it.
+    pub blocks: u32,
+    /// Partitions besides it: a hybrid MBR, by which some readers go in place of the GPT.
+    pub others: usize,
+}
+
 impl Gpt {
     /// Reads both copies, for the sector size that explains most of what is there (512 where nothing does).
-    pub fn read(disk: &File) -> io::Result<Self> {
-        let len_bytes = io::Seek::seek(&mut &*disk, io::SeekFrom::End(0))?;
-        let mbr_blocks = protective_mbr_blocks(disk, len_bytes)?;
+    pub fn read(disk: &dyn ReadAt) -> io::Result<Self> {
+        let len_bytes = disk.len_bytes()?;
+        let protective_mbr = read_protective_mbr(disk, len_bytes)?;
         let mut best: Option<(u32, Self)> = None;
         for sector in SECTOR_SIZES {
-            let gpt = Self::read_as(disk, len_bytes, sector, mbr_blocks.is_some())?;
+            let gpt = Self::read_as(disk, len_bytes, sector, protective_mbr)?;
             let mut score = 4 * (weight(&gpt.primary) + weight(&gpt.backup));
-            if mbr_blocks.is_some_and(|blocks| (u64::from(blocks) + 1) * u64::from(sector) == len_bytes) {
+            if protective_mbr.is_some_and(|mbr| (u64::from(mbr.blocks) + 1) * u64::from(sector) == len_bytes) {
                 score += 1;
             }
             if best.as_ref().is_none_or(|(top, _)| score > *top) {
@@ -56,7 +68,12 @@ impl Gpt {
         best.map(|(_, gpt)| gpt).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    fn read_as(disk: &File, len_bytes: u64, sector: u32, protective_mbr: bool) -> io::Result<Self> {
+    fn read_as(
+        disk: &dyn ReadAt,
+        len_bytes: u64,
+        sector: u32,
+        protective_mbr: Option<ProtectiveMbr>,
+    ) -> io::Result<Self> {
         let primary = Copy::read(disk, len_bytes, sector, Side::Primary, 1)?;
         let last_lba = (len_bytes / u64::from(sector)).saturating_sub(1);
         let named = primary.header.as_ref().filter(|_| primary.header_is_good()).map(|h| h.alternate_lba);
@@ -73,7 +90,7 @@ impl Gpt {
 
     /// Whether anything says that this disk has, or had, a GPT.
     pub fn is_present(&self) -> bool {
-        self.protective_mbr || self.primary.header.is_some() || self.backup.header.is_some()
+        self.protective_mbr.is_some() || self.primary.header.is_some() || self.backup.header.is_some()
     }
 
     /// The copy that a reader goes by: the primary where it is valid, else the backup where that is.
@@ -180,14 +197,17 @@ fn weight(copy: &Copy) -> u32 {
     u32::from(copy.header.is_some()) + 2 * u32::from(copy.header_is_good()) + 4 * u32::from(copy.is_valid())
 }
 
-/// Length in blocks of the protective partition in sector 0, if there is one.
-fn protective_mbr_blocks(disk: &File, len_bytes: u64) -> io::Result<Option<u32>> {
+fn read_protective_mbr(disk: &dyn ReadAt, len_bytes: u64) -> io::Result<Option<ProtectiveMbr>> {
     let Some(mbr) = copy::sector_at(disk, len_bytes, 512, 0)? else { return Ok(None) };
     if mbr[510..512] != [0x55, 0xAA] {
         return Ok(None);
     }
-    Ok(mbr[446..510]
-        .chunks_exact(16)
-        .find(|record| record[4] == 0xEE)
-        .map(|record| u32::from_le_bytes([record[12], record[13], record[14], record[15]])))
+    // A record's type is its byte 4, zero where it is unused; its first block and its length are at 8 and 12.
+    let records = || mbr[446..510].chunks_exact(16);
+    let u32_at = |record: &[u8], at: usize| entry::array(record, at).map_or(0, u32::from_le_bytes);
+    Ok(records().find(|record| record[4] == 0xEE).map(|record| ProtectiveMbr {
+        first_lba: u32_at(record, 8),
+        blocks: u32_at(record, 12),
+        others: records().filter(|record| record[4] != 0).count() - 1,
+    }))
 }

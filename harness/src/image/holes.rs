@@ -7,14 +7,13 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::unistd::{Whence, lseek};
 
-use super::BLOCK_BYTES;
+use super::{BLOCK_BYTES, ReadAt};
 
 /// Walks a file's data from front to back, holes left out: reading a hole costs as much as reading data. A file
 /// system that knows no holes shows one stretch of data.
 pub(super) struct DataSeeker<'a> {
-    file: &'a File,
+    file: &'a dyn ReadAt,
     limit: u64,
     /// Whether stretches end where holes begin.
     exact: bool,
@@ -25,13 +24,13 @@ pub(super) struct DataSeeker<'a> {
 
 impl<'a> DataSeeker<'a> {
     /// Stretches end where holes begin.
-    pub fn exact(file: &'a File, limit: u64) -> Self {
+    pub fn exact(file: &'a dyn ReadAt, limit: u64) -> Self {
         Self { file, limit, exact: true, asked: 0, known: 0..0 }
     }
 
     /// Stretches end at the next block's start at the latest and may have holes in them, which read as zeros: to find
     /// where a hole begins, the kernel looks at each page before it, which takes almost as long as reading them.
-    pub fn blockwise(file: &'a File, limit: u64) -> Self {
+    pub fn blockwise(file: &'a dyn ReadAt, limit: u64) -> Self {
         Self { exact: false, ..Self::exact(file, limit) }
     }
 
@@ -41,12 +40,10 @@ impl<'a> DataSeeker<'a> {
             return Ok(None);
         }
         if !(self.asked..self.known.end).contains(&at) {
-            self.known = match self.seek(at, Whence::SeekData) {
-                Ok(start) if self.exact => start..self.seek(start, Whence::SeekHole)?,
-                Ok(start) => start..start.saturating_add(1).next_multiple_of(BLOCK_BYTES as u64),
-                Err(Errno::ENXIO) => self.limit..self.limit,
-                Err(Errno::EINVAL) => at..self.limit,
-                Err(errno) => return Err(errno.into()),
+            self.known = match self.file.next_data(at)? {
+                Some(start) if self.exact => start..self.file.next_hole(start)?,
+                Some(start) => start..start.saturating_add(1).next_multiple_of(BLOCK_BYTES as u64),
+                None => self.limit..self.limit,
             };
             self.asked = at;
         }
@@ -66,14 +63,9 @@ impl<'a> DataSeeker<'a> {
             let data = ((next - at) as usize).min(buffer.len());
             buffer[done..data].fill(0);
             done = ((self.end() - at) as usize).clamp(data, buffer.len());
-            self.file.read_exact_at(&mut buffer[data..done], at + data as u64)?;
+            self.file.fill(at + data as u64, &mut buffer[data..done])?;
         }
         Ok(())
-    }
-
-    fn seek(&self, at: u64, whence: Whence) -> Result<u64, Errno> {
-        let at = i64::try_from(at).map_err(|_| Errno::ENXIO)?;
-        lseek(self.file, at, whence).map(|found| found as u64)
     }
 }
 

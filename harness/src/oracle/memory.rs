@@ -1,5 +1,5 @@
-//! Remembered answers by content: most crash states heal to the same bytes, and a checker need not be started for
-//! bytes that it has judged.
+//! Remembered answers by content: most crash states heal to the same bytes, and what was judged once need not be judged
+//! again, neither as a whole nor partition by partition.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -8,19 +8,28 @@ use std::path::PathBuf;
 use fault_backend::ContentId;
 
 use super::Outcome;
+use super::subject::ExtentId;
 
 /// Answers kept; the oldest go first.
-const KEPT: usize = 4096;
+const KEPT: usize = 16_384;
 
-/// What was asked: number of the oracle, of its partition, where the partition starts, and its content.
-pub(super) type Question = (usize, usize, u64, ContentId);
+/// What was asked; `number` is that of the oracle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Question {
+    /// About a whole volume.
+    Volume { number: usize, id: ContentId },
+    /// Of a command, about a whole state and what it was told besides.
+    Command { number: usize, id: ContentId, told: u128 },
+    /// About one of the oracle's places, where it is, and what is there.
+    Extent { number: usize, index: usize, start: u64, end: u64, id: ExtentId },
+}
 
 /// The answers, and the content ids of the baseline's partitions.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     answers: HashMap<Question, Outcome>,
     order: VecDeque<Question>,
-    /// Content ids of extents of the baseline's files.
+    /// Content ids of extents of the baseline's files on the host.
     pub baseline_ids: HashMap<(PathBuf, Range<u64>), ContentId>,
 }
 
@@ -32,7 +41,7 @@ impl Memory {
 
     /// Keeps an answer, but for those that another try may change.
     pub fn keep(&mut self, question: Question, answer: &Outcome) {
-        if matches!(answer, Outcome::NotMeasured { .. }) {
+        if matches!(answer, Outcome::NotMeasured { .. } | Outcome::Hung { .. }) {
             return;
         }
         if self.answers.insert(question, answer.clone()).is_none() {

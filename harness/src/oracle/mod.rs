@@ -1,136 +1,74 @@
 //! The oracles of a scenario: each looks at a volume and says whether one thing about it holds.
 //!
-//! An [`OracleSet`] is made once per phase, from the volume at the phase's start and the one that an uninterrupted
-//! run leaves (the baseline); what can be known beforehand is computed then. A volume that equals its baseline costs
-//! one full comparison. Before a set is relied on, [`OracleSet::prove`] shows that each oracle objects to damage.
+//! An [`OracleSet`] is made once per phase, from the state at the phase's start and the one that an uninterrupted run
+//! leaves (the baseline); what can be known beforehand is computed then. Answers are remembered by content, and a state
+//! in memory costs what differs from its baseline. Before a set is relied on, [`OracleSet::prove`] shows that each
+//! oracle objects to damage.
 
+mod answer;
 mod baseline;
+mod checker;
+mod command;
 mod content;
+mod damage;
+mod error;
 mod fsck;
 mod memory;
 mod prove;
 mod run;
+mod setup;
+mod spot;
 mod subject;
 mod table;
 mod untouched;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use scenarios::model::{At, Oracle, Phase, Scenario};
+use fault_backend::Volume;
+use scenarios::Resolved;
+use scenarios::model::{Accept, At, Oracle, Phase};
 
-use crate::content::{Kind, Reader, TreeError};
-use crate::gpt::{Gpt, Partition};
+use crate::content::Reader;
+use crate::image::VOLUME;
 use crate::mask::Mask;
+use crate::stage::{Look, Saved, Words};
 
+pub use answer::{Answer, Outcome, Told};
+pub use error::OracleError;
 pub use prove::Unproved;
-pub use run::{Ended, Limits, run_limited, source_argument};
+pub use run::{Ended, Limits, Program, run_limited, run_program, source_argument};
 
-use memory::Memory;
-use subject::{Disk, Subject};
+use baseline::Accepted;
+use error::{Halt, at, chain};
+use memory::{Memory, Question};
+use setup::Setup;
+use subject::{Side, Subject};
 
-/// What one oracle says about one volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Name, as in scenario files: `fsck`.
-    pub oracle: String,
-    /// What it says.
-    pub outcome: Outcome,
+/// What the oracles of a set work with.
+#[derive(Clone, Debug)]
+pub struct Checkers {
+    /// A folder for temporary files; made where it does not exist.
+    pub work: PathBuf,
+    /// Optional programs of the scenario that this machine lacks: what needs one is left out and named by
+    /// [`OracleSet::not_tested`].
+    pub lacking: Vec<String>,
+    /// How commands are made.
+    pub words: Words,
+    /// What the uninterrupted run acknowledged, for command oracles that are proved.
+    pub acks: Vec<String>,
+    /// Shows states in memory to external programs, on a seam that has them there.
+    pub show: Option<Arc<dyn Showcase>>,
 }
 
-/// What an oracle can say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// What it guards is as it should be.
-    Held,
-    /// It is not.
-    Failed {
-        /// What is wrong, in the terms of the structure that it is wrong in.
-        explain: String,
-    },
-    /// It could not look.
-    NotMeasured {
-        /// Why not.
-        why: String,
-    },
-    /// Its checker ran past a limit.
-    Hung {
-        /// Which one, on what, which limit.
-        what: String,
-    },
-}
-
-impl Outcome {
-    /// Fails with an explanation.
-    fn failed(explain: impl Into<String>) -> Self {
-        Self::Failed { explain: explain.into() }
-    }
-
-    /// All answers about the parts of one question as one: the worst kind, with every text of that kind.
-    fn all(parts: impl IntoIterator<Item = Self>) -> Self {
-        let (mut failed, mut hung, mut unmeasured) = (Vec::new(), Vec::new(), Vec::new());
-        for part in parts {
-            match part {
-                Self::Held => {}
-                Self::Failed { explain } => failed.push(explain),
-                Self::Hung { what } => hung.push(what),
-                Self::NotMeasured { why } => unmeasured.push(why),
-            }
-        }
-        if !failed.is_empty() {
-            Self::failed(failed.join("; "))
-        } else if !hung.is_empty() {
-            Self::Hung { what: hung.join("; ") }
-        } else if !unmeasured.is_empty() {
-            Self::NotMeasured { why: unmeasured.join("; ") }
-        } else {
-            Self::Held
-        }
-    }
-}
-
-/// Why a scenario's oracles can't be set up, or one can't look.
-#[derive(Debug, thiserror::Error)]
-pub enum OracleError {
-    /// Reading or writing failed.
-    #[error("cannot access `{path}`")]
-    Io {
-        /// File or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The phase starts without a table where an oracle needs one.
-    #[error("oracle `{oracle}`: `{file}` has no valid GPT copy when the phase starts")]
-    NoTable {
-        /// Oracle.
-        oracle: &'static str,
-        /// File of the volume.
-        file: String,
-    },
-    /// The phase starts without a partition that an oracle guards, or with several of that label.
-    #[error("oracle `{oracle}`: there is not exactly one partition `{label}` when the phase starts")]
-    NoPartition {
-        /// Oracle.
-        oracle: &'static str,
-        /// Label.
-        label: String,
-    },
-    /// There is no checker for what the partition holds.
-    #[error("oracle `fsck`: `{label}` holds neither ext4 nor FAT when the phase starts")]
-    NoChecker {
-        /// Label.
-        label: String,
-    },
-    /// The tree of a file system can't be read.
-    #[error("cannot read the content of `{label}`")]
-    Tree {
-        /// Label.
-        label: String,
-        /// Why.
-        source: TreeError,
-    },
+/// Shows a state in memory as a directory.
+pub trait Showcase: fmt::Debug + Send + Sync {
+    /// Puts a state (as in [`Saved::memory`]: with `volume` and `scratch`) where external programs can look at it, and
+    /// answers the directory of its volume: the one that [`Look::path`] is. What was shown there before is gone.
+    fn show(&self, state: &Volume) -> PathBuf;
 }
 
 /// The oracles of one phase.
@@ -139,209 +77,195 @@ pub struct OracleSet {
     checks: Vec<Check>,
     world: World,
     not_tested: Vec<String>,
+    proof_acks: Vec<String>,
+    proof_exit: Option<i32>,
 }
 
 /// One oracle of the scenario, ready to be asked.
 #[derive(Debug)]
 struct Check {
+    /// Tells its remembered answers from those of others.
+    number: usize,
     at: At,
     kind: CheckKind,
 }
 
 #[derive(Debug)]
 enum CheckKind {
-    Baseline,
+    Baseline(Accepted),
     Table(table::Table),
     Untouched(untouched::Untouched),
     Fsck(fsck::Fsck),
     Content(content::Content),
+    Command(command::Command),
 }
 
 /// What all oracles of a set share.
 #[derive(Debug)]
 struct World {
-    start: PathBuf,
-    baseline: PathBuf,
+    start: Side,
+    baseline: Side,
     mask: Mask,
     work: PathBuf,
+    words: Words,
+    show: Option<Arc<dyn Showcase>>,
     reader: Reader,
     memory: Memory,
 }
 
 impl OracleSet {
-    /// Sets up the oracles of a scenario for one phase. `start` and `baseline` are volumes that stay as they are as
-    /// long as the set lives; `work` is a folder for temporary files; `missing` names the programs of the scenario
-    /// that this machine lacks: what needs an optional one is left out and named by [`Self::not_tested`].
+    /// Sets up the oracles of a scenario for one phase. The directories of `start` and `baseline` stay as they are as
+    /// long as the set is asked.
     pub fn new(
-        scenario: &Scenario,
+        resolved: &Resolved,
         phase: &Phase,
-        start: &Path,
-        baseline: &Path,
+        start: &Saved,
+        baseline: &Saved,
         mask: Mask,
-        work: &Path,
-        missing: &[String],
+        checkers: Checkers,
     ) -> Result<Self, OracleError> {
-        fs::create_dir_all(work).map_err(at(work))?;
-        let lacks = |program: &str| missing.iter().any(|name| name == program);
-        let mut setup = Setup {
-            start,
-            reader: Reader { work: work.to_owned(), debugfs: !lacks("debugfs") },
-            lacking: missing.iter().filter(|program| scenario.optional.contains(program)).cloned().collect(),
-            not_tested: Vec::new(),
-        };
-        let mut checks = vec![Check { at: At::End, kind: CheckKind::Baseline }];
-        for oracle in &scenario.oracle {
-            let check = match oracle {
-                Oracle::Baseline { .. } => continue,
-                Oracle::Gpt { file, at, need } => {
-                    Check { at: *at, kind: CheckKind::Table(table::Table::new(file, *need)) }
-                }
-                Oracle::Untouched { phases, .. } if !phases.is_empty() && !phases.contains(&phase.name) => {
-                    continue;
-                }
-                Oracle::Untouched { file, at, partitions, .. } => {
-                    let untouched = untouched::Untouched::new(&setup, file, partitions)?;
-                    Check { at: *at, kind: CheckKind::Untouched(untouched) }
-                }
-                Oracle::Fsck { file, at, partitions } => {
-                    Check { at: *at, kind: CheckKind::Fsck(fsck::Fsck::new(&mut setup, file, partitions)?) }
-                }
-                Oracle::Content { file, at, partitions } => Check {
-                    at: *at,
-                    kind: CheckKind::Content(content::Content::new(&mut setup, file, partitions)?),
-                },
-            };
-            checks.push(check);
-        }
-        let Setup { reader, not_tested, .. } = setup;
-        let world = World {
-            start: start.to_owned(),
-            baseline: baseline.to_owned(),
+        let Checkers { work, lacking, words, acks, show } = checkers;
+        fs::create_dir_all(&work).map_err(at(&work))?;
+        let scenario = &resolved.scenario;
+        let mut world = World {
+            start: Side::of_saved(start)?,
+            baseline: Side::of_saved(baseline)?,
             mask,
-            work: work.to_owned(),
-            reader,
+            words,
+            show,
+            reader: Reader { work: work.clone(), debugfs: !lacking.iter().any(|name| name == "debugfs") },
+            work,
             memory: Memory::default(),
         };
-        Ok(Self { checks, world, not_tested })
+        let mut not_tested = Vec::new();
+        let is_baseline = |oracle: &&Oracle| matches!(oracle, Oracle::Baseline { .. });
+        let accepted = match scenario.oracle.iter().find(is_baseline) {
+            Some(Oracle::Baseline { accept, .. }) => {
+                Accepted { old: accept.contains(&Accept::Old), new: accept.contains(&Accept::New) }
+            }
+            _ => Accepted { old: false, new: true },
+        };
+        // The baseline comes first: what it finds equal, the others need not read again.
+        let mut checks = vec![Check { number: 0, at: At::End, kind: CheckKind::Baseline(accepted) }];
+        let mut setup = Setup::new(resolved, &mut world, &lacking, &mut not_tested);
+        for (place, oracle) in scenario.oracle.iter().enumerate() {
+            if oracle.applies_to(&phase.name)
+                && let Some(kind) = setup.kind_of(place, oracle)?
+            {
+                checks.push(Check { number: place + 1, at: oracle.at(), kind });
+            }
+        }
+        // A command may write to the directory that others look at, so it comes last.
+        checks.sort_by_key(|check| matches!(check.kind, CheckKind::Command(_)));
+        let proof_exit = phase.run_exit.first().copied();
+        Ok(Self { checks, world, not_tested, proof_acks: acks, proof_exit })
     }
 
-    /// What is left out for want of an optional program, each with its reason and the package to install.
+    /// What is left out, each with its reason: for want of an optional program, with the package to install, or since
+    /// nothing shows that a command objects.
     pub fn not_tested(&self) -> Vec<String> {
         self.not_tested.clone()
     }
 
-    /// Asks the oracles that look at a crash state, before any resume.
-    pub fn at_crash(&mut self, volume: &Path) -> Vec<Answer> {
-        self.ask_all(volume, |at| matches!(at, At::Crash | At::Both))
+    /// Asks the oracles that look at a crash state, before any resume. Told are the acknowledgements so far.
+    pub fn at_crash<'a>(&mut self, look: &Look<'_>, told: impl Into<Told<'a>>) -> Vec<Answer> {
+        self.ask_all(look, told.into(), |at| matches!(at, At::Crash | At::Both))
     }
 
-    /// Asks the oracles that look at the end, after the resume.
-    pub fn at_end(&mut self, volume: &Path) -> Vec<Answer> {
-        self.ask_all(volume, |at| matches!(at, At::End | At::Both))
+    /// Asks the oracles that look at the end, after the resume. Told are all acknowledgements, and the resume's exit code
+    /// where that is known.
+    pub fn at_end<'a>(&mut self, look: &Look<'_>, told: impl Into<Told<'a>>) -> Vec<Answer> {
+        self.ask_all(look, told.into(), |at| matches!(at, At::End | At::Both))
     }
 
     /// Shows that each oracle holds on the baseline and objects to a copy of it with the damage that the oracle is
     /// there to find. Answers the names of the oracles that were proved.
     pub fn prove(&mut self) -> Result<Vec<String>, Unproved> {
-        prove::prove(&self.checks, &mut self.world)
+        let told = Told { acks: &self.proof_acks, exit: self.proof_exit };
+        prove::prove(&self.checks, told, &mut self.world)
     }
 
-    fn ask_all(&mut self, volume: &Path, when: impl Fn(At) -> bool) -> Vec<Answer> {
-        // The baseline comes first: what it finds equal, the others need not read again.
-        let subject = Subject::new(volume);
-        let asked = self.checks.iter().enumerate().filter(|(_, check)| when(check.at));
+    fn ask_all(&mut self, look: &Look<'_>, told: Told<'_>, when: impl Fn(At) -> bool) -> Vec<Answer> {
+        let asked: Vec<&Check> = self.checks.iter().filter(|check| when(check.at)).collect();
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let of_volume = look.memory.and_then(|state| state.content_id_at(Path::new(VOLUME))).unwrap_or(look.id);
+        let subject = Side::of_look(look).map(|side| Subject::new(side, Some((look.id, of_volume)), told));
         asked
-            .map(|(number, check)| Answer {
+            .into_iter()
+            .map(|check| Answer {
                 oracle: check.name().to_owned(),
-                outcome: check.ask(number, &subject, &mut self.world),
+                outcome: match &subject {
+                    Ok(subject) => check.ask(subject, &mut self.world),
+                    Err(error) => Outcome::NotMeasured { why: chain(error) },
+                },
             })
             .collect()
     }
 }
 
 impl Check {
-    fn name(&self) -> &'static str {
-        match self.kind {
-            CheckKind::Baseline => "baseline",
+    /// Kind, or a command's name.
+    fn name(&self) -> &str {
+        match &self.kind {
+            CheckKind::Baseline(_) => "baseline",
             CheckKind::Table(_) => "gpt",
             CheckKind::Untouched(_) => "untouched",
             CheckKind::Fsck(_) => "fsck",
             CheckKind::Content(_) => "content",
+            CheckKind::Command(command) => &command.name,
         }
     }
 
-    /// Asks this oracle; `number` tells its remembered answers from those of others.
-    fn ask(&self, number: usize, subject: &Subject<'_>, world: &mut World) -> Outcome {
-        let answer = match &self.kind {
-            CheckKind::Baseline => baseline::ask(subject, world),
+    /// Asks this oracle, unless it was asked about the same before.
+    fn ask(&self, subject: &Subject<'_>, world: &mut World) -> Outcome {
+        let number = self.number;
+        let question = subject.ids.map(|(state, volume)| match self.kind {
+            CheckKind::Command(_) => Question::Command { number, id: state, told: command::told_id(subject.told) },
+            _ => Question::Volume { number, id: volume },
+        });
+        if let Some(answer) = question.and_then(|question| world.memory.recall(&question)) {
+            return answer;
+        }
+        let answer = match self.look(subject, world) {
+            Ok(outcome) | Err(Halt::Says(outcome)) => outcome,
+            Err(Halt::Fails(error)) => Outcome::NotMeasured { why: chain(&error) },
+        };
+        if let Some(question) = question {
+            world.memory.keep(question, &answer);
+        }
+        answer
+    }
+
+    fn look(&self, subject: &Subject<'_>, world: &mut World) -> Result<Outcome, Halt> {
+        match &self.kind {
+            CheckKind::Baseline(accepted) => baseline::ask(*accepted, subject, world),
             CheckKind::Table(table) => table.ask(subject),
             CheckKind::Untouched(untouched) => untouched.ask(subject, world),
-            CheckKind::Fsck(fsck) => fsck.ask(number, subject, world),
-            CheckKind::Content(content) => content.ask(number, subject, world),
-        };
-        answer.unwrap_or_else(|error| Outcome::NotMeasured { why: chain(&error) })
-    }
-}
-
-/// What the constructors of the oracles share.
-struct Setup<'a> {
-    start: &'a Path,
-    reader: Reader,
-    /// Programs that are missing and optional.
-    lacking: Vec<String>,
-    not_tested: Vec<String>,
-}
-
-impl Setup<'_> {
-    /// The volume's file when the phase starts.
-    fn disk(&self, file: &str) -> Result<Disk, OracleError> {
-        Disk::open(&self.start.join(file))
-    }
-
-    /// Notes that something is left out for want of a program.
-    fn leave_out(&mut self, what: String, program: &str) {
-        let package = scenarios::programs::package_of(program);
-        let hint = package.map_or_else(String::new, |package| format!(" (Debian package {package})"));
-        self.not_tested.push(format!("{what}: {program} is not installed{hint}"));
-    }
-}
-
-/// The one partition of that label when the phase starts, and what it holds.
-fn starting_partition(
-    oracle: &'static str,
-    disk: &Disk,
-    file: &str,
-    label: &str,
-) -> Result<(Partition, Kind), OracleError> {
-    let no_table = || OracleError::NoTable { oracle, file: file.to_owned() };
-    let partitions = &disk.gpt.best().ok_or_else(no_table)?.partitions;
-    let mut named = partitions.iter().filter(|p| p.label == label && p.extent.end <= disk.gpt.len_bytes);
-    match (named.next(), named.next()) {
-        (Some(partition), None) => {
-            let kind = Kind::detect(&disk.file, &partition.extent).map_err(at(&disk.path))?;
-            Ok((partition.clone(), kind))
+            CheckKind::Fsck(fsck) => fsck.ask(self.number, subject, world),
+            CheckKind::Content(content) => content.ask(self.number, subject, world),
+            CheckKind::Command(command) => command.ask(subject, world),
         }
-        _ => Err(OracleError::NoPartition { oracle, label: label.to_owned() }),
     }
 }
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(&format!(": {source}"));
-        cause = source.source();
+impl World {
+    /// Makes a state in memory visible again where it was; without a showcase it stays as it is.
+    fn show_again(&self, state: &Volume) {
+        if let Some(show) = &self.show {
+            show.show(state);
+        }
     }
-    text
-}
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> OracleError {
-    let path = path.to_owned();
-    move |source| OracleError::Io { path, source }
-}
-
-/// Reads a file's table.
-fn table_of(file: &fs::File, path: &Path) -> Result<Gpt, OracleError> {
-    Gpt::read(file).map_err(at(path))
+    /// Makes a state in memory visible, in `place` where there is no showcase.
+    fn show(&self, state: &Volume, place: &Path) -> io::Result<PathBuf> {
+        match &self.show {
+            Some(show) => Ok(show.show(state)),
+            None => {
+                state.export(place)?;
+                Ok(place.join(VOLUME))
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::gpt::Gpt;
 use crate::gpt::check::{faults, impossible_entries};
 
 use super::subject::Subject;
-use super::{OracleError, Outcome};
+use super::{Halt, OracleError, Outcome, Setup};
 
 /// The table of one file.
 #[derive(Debug)]
@@ -18,13 +18,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(file: &str, need: GptNeed) -> Self {
-        Self { file: file.into(), need }
+    pub fn new(setup: &Setup<'_>, file: &str, need: GptNeed) -> Result<Self, OracleError> {
+        setup.disk(file)?;
+        Ok(Self { file: file.into(), need })
     }
 
-    pub fn ask(&self, subject: &Subject<'_>) -> Result<Outcome, OracleError> {
+    pub fn ask(&self, subject: &Subject<'_>) -> Result<Outcome, Halt> {
         let disk = subject.disk(&self.file)?;
-        Ok(match objections(&disk.gpt, self.need) {
+        Ok(match objections(disk.gpt()?, self.need) {
             none if none.is_empty() => Outcome::Held,
             found => Outcome::failed(found.join("; ")),
         })
@@ -37,6 +38,6 @@ fn objections(gpt: &Gpt, need: GptNeed) -> Vec<String> {
         (GptNeed::OneValid, Some(_)) => Vec::new(),
         (GptNeed::BothValid, Some(_)) => [faults(gpt), gpt.disagreements()].concat(),
     };
-    found.extend(gpt.best().into_iter().flat_map(impossible_entries));
+    found.extend(impossible_entries(gpt));
     found
 }

@@ -1,11 +1,24 @@
 //! Processes under test: started in their own group and tree, watched, limited, and ended whole.
 //!
-//! [`containment`] knows every process of a tree, also those that left the group by `setsid`; [`launch`] is the
-//! small step between spawn and exec that puts a tool there; [`run`] runs one command to its end or its kill.
+//! [`run`] runs one command to its end or its kill, in one loop over the tool's output, its trapped system calls and
+//! its end. [`launch`] is the small process beside killpoint that starts the tools
+//! and collects whatever they leave behind; [`containment`] is killpoint's side of it.
 
+pub mod command;
 pub mod containment;
+mod keeper;
+mod kill;
 pub mod launch;
+mod outputs;
 pub mod run;
+mod sys;
+mod traps;
+mod tree;
+mod watch;
+mod wire;
 
+pub use command::{Aim, Anchor, Bind, Command, End, Mark, Run, StepRule};
 pub use containment::Containment;
-pub use run::{Aim, Anchor, Command, End, Mark, Run, RunError};
+pub use kill::{Seam, Wiring};
+pub use run::{RunError, Runner};
+pub use wire::Stage;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{campaign, tally};
+use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
-    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Outcome, PlannedKill, Seam, Stream,
+    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Outcome, PlannedKill, Point, Seam, Stream,
     Verdict,
 };
 
@@ -39,7 +39,9 @@ fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
 fn started() -> impl Strategy<Value = Event> {
     let names = (text(), text(), prop::option::of(text()), text());
     let lists = (prop::collection::vec(text(), 0..3), prop::collection::vec(text(), 0..3), words());
-    let bounds = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), any::<bool>());
+    let command = prop::sample::select(vec![Command::Run, Command::Sweep, Command::Exec, Command::Repro]);
+    let seam = prop::sample::select(vec![Seam::Fuse, Seam::InProcess]);
+    let bounds = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), command, seam);
     (names, lists, bounds).prop_map(|(names, lists, bounds)| {
         Event::CampaignStarted(CampaignStarted {
             schema: SCHEMA,
@@ -48,8 +50,8 @@ fn started() -> impl Strategy<Value = Event> {
             scale: names.2,
             scenario_digest: names.3,
             phases: lists.0,
-            command: if bounds.3 { Command::Run } else { Command::Repro },
-            seam: Seam::InProcess,
+            command: bounds.3,
+            seam: bounds.4,
             seed: bounds.0,
             model: lists.1,
             iterations: bounds.1,
@@ -66,11 +68,9 @@ fn sample() -> impl Strategy<Value = GptSample> {
 }
 
 fn kill() -> impl Strategy<Value = Event> {
-    let state = prop::sample::select(vec![CopyState::Empty, CopyState::Partial, CopyState::Complete]);
-    let copies = prop::collection::btree_map(text(), state, 0..3);
     let names = (text(), text(), text());
     let numbers = (any::<u64>(), any::<u32>(), any::<u64>(), number(), any::<[bool; 5]>());
-    (names, numbers, prop::option::of(sample()), copies).prop_map(|(names, numbers, gpt, copies)| {
+    (names, numbers, prop::option::of(sample()), copies()).prop_map(|(names, numbers, gpt, copies)| {
         let [landed, inside_op, distinct, interior, scratch_wiped] = numbers.4;
         Event::Kill(Kill {
             iteration: numbers.0,
@@ -91,11 +91,40 @@ fn kill() -> impl Strategy<Value = Event> {
     })
 }
 
+fn copies() -> impl Strategy<Value = BTreeMap<String, CopyState>> {
+    let state = prop::sample::select(vec![CopyState::Empty, CopyState::Partial, CopyState::Complete]);
+    prop::collection::btree_map(text(), state, 0..3)
+}
+
+fn point() -> impl Strategy<Value = Event> {
+    let names = (text(), text(), text());
+    let numbers = (any::<u64>(), any::<Option<u64>>(), any::<u64>(), any::<[bool; 3]>());
+    let judged = (prop::option::of(sample()), copies(), prop::option::of(verdict()));
+    (names, numbers, judged).prop_map(|(names, numbers, (gpt, copies, verdict))| {
+        let [distinct, interior, scratch_wiped] = numbers.3;
+        Event::Point(Point {
+            phase: names.0,
+            op: numbers.0,
+            torn_bytes: numbers.1,
+            step: names.1,
+            content_id: names.2,
+            distinct,
+            interior,
+            scratch_wiped,
+            gpt,
+            copies,
+            verdict,
+            wall_ms: numbers.2,
+        })
+    })
+}
+
 fn finding() -> impl Strategy<Value = Event> {
     let names = (text(), text(), text(), text(), text());
-    (names, verdict(), text(), text(), text()).prop_map(|(names, verdict, oracle, explain, repro)| {
+    (names, verdict(), text(), text(), text(), any::<bool>()).prop_map(|finding| {
+        let (names, verdict, oracle, explain, repro, expected) = finding;
         let (id, token, phase, step, point) = names;
-        Event::Finding(Finding { id, token, verdict, phase, step, point, oracle, explain, repro })
+        Event::Finding(Finding { id, token, verdict, phase, step, point, oracle, explain, repro, expected })
     })
 }
 
@@ -158,7 +187,18 @@ fn event() -> impl Strategy<Value = Event> {
                 wall_ms
             }
         ),
+        (text(), any::<[u64; 4]>()).prop_map(|(phase, [ops, kill_points, torn_points, torn_possible])| {
+            Event::Sweep { phase, ops, kill_points, torn_points, torn_possible }
+        }),
+        point(),
+        (text(), text(), any::<[bool; 2]>()).prop_map(|(phase, point, [landed, agreed])| Event::LiveCheck {
+            phase,
+            point,
+            landed,
+            agreed
+        }),
         finding(),
+        text().prop_map(|what| Event::ExpectedVanished { what }),
         (outcome(), any::<u8>(), number(), number()).prop_map(|(outcome, exit_code, wall_s, prepared_s)| {
             Event::CampaignEnded { outcome, exit_code, wall_s, prepared_s }
         }),
@@ -203,6 +243,15 @@ fn a_report_can_be_made_from_the_log() {
     record(dir.path(), &campaign());
     let read = EventLog::read(dir.path()).unwrap();
     assert_eq!(tally(&read.events), tally(&campaign()));
+}
+
+#[test]
+fn a_report_of_a_sweep_can_be_made_from_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &sweep());
+    let read = EventLog::read(dir.path()).unwrap();
+    assert_eq!(tally(&read.events), tally(&sweep()));
+    assert_eq!(read.events, sweep());
 }
 
 #[test]

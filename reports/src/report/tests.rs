@@ -1,7 +1,7 @@
 //! `report.json` as its readers see it: every field, in its order, and never half a file.
 
 use super::*;
-use crate::samples::{campaign, tally};
+use crate::samples::{campaign, sweep::sweep, tally};
 
 #[test]
 fn report_json_of_the_sample_campaign() {
@@ -10,10 +10,27 @@ fn report_json_of_the_sample_campaign() {
 }
 
 #[test]
+fn report_json_of_the_sample_sweep() {
+    insta::assert_snapshot!(Report::from(&tally(&sweep())).to_json().unwrap());
+}
+
+/// Findings of a report that was written before any could be expected are not.
+#[test]
+fn a_finding_that_does_not_say_is_not_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = Report::from(&tally(&campaign()));
+    let json = report.to_json().unwrap();
+    let older = json.replacen(",\n      \"expected\": false", "", 1);
+    assert_ne!(older, json);
+    fs::write(Report::path(dir.path()), older).unwrap();
+    assert_eq!(Report::read(dir.path()).unwrap(), report);
+}
+
+#[test]
 fn a_report_reads_back_as_it_was_written_and_replaces_an_older_one() {
     let dir = tempfile::tempdir().unwrap();
     Report::from(&Tally::default()).write(dir.path()).unwrap();
-    let report = Report::from(&tally(&campaign()));
+    let report = Report::from(&tally(&sweep()));
     let path = report.write(dir.path()).unwrap();
     assert_eq!(Report::read(dir.path()).unwrap(), report);
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();

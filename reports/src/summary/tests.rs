@@ -1,8 +1,9 @@
 //! What a person sees at the end: the whole screen as a snapshot, and that it stays one screen.
 
 use super::*;
+use crate::samples::sweep::{found, sweep};
 use crate::samples::{campaign, ended, finding, tally};
-use crate::{Event, Tally};
+use crate::{Event, Finding, Outcome, Tally, Verdict};
 
 fn options() -> SummaryOptions {
     SummaryOptions { run_dir: Some(PathBuf::from("runs/mixed-layout-1")), ..SummaryOptions::default() }
@@ -15,6 +16,109 @@ fn of(events: &[Event]) -> Report {
 #[test]
 fn summary_of_the_sample_campaign() {
     insta::assert_snapshot!(render(&of(&campaign()), &options()));
+}
+
+#[test]
+fn summary_of_the_sample_sweep() {
+    insta::assert_snapshot!(render(&of(&sweep()), &options()));
+}
+
+/// The claim of a sweep whose report is as `change` leaves it.
+fn claim(change: impl FnOnce(&mut Report)) -> String {
+    let mut report = of(&sweep());
+    change(&mut report);
+    let text = render(&report, &options());
+    let claim: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    claim.join(" ")
+}
+
+/// A sweep claims as much as it did: all points or so many of them, judged only where all oracles answered.
+#[test]
+fn a_sweep_claims_what_it_did() {
+    let whole = |report: &mut Report| {
+        report.points.explored = 11;
+        report.expected.vanished = 0;
+        report.findings.truncate(2);
+        report.expected.seen = 2;
+    };
+    let said = "sgdisk-new: all 11 crash points judged, 9 distinct states, 2 findings (2 expected)";
+    assert_eq!(claim(whole), said);
+    let said = "sgdisk-new: 10 of 11 crash points judged, 9 distinct states, 4 findings (1 expected), \
+                1 expected finding vanished";
+    assert_eq!(claim(|_| ()), said);
+    let unmeasured = claim(|report| {
+        whole(report);
+        report.verdicts.not_measured = 1;
+    });
+    assert!(unmeasured.contains("all 11 crash points reached"), "{unmeasured}");
+    assert!(unmeasured.ends_with(", 1 not measured"), "{unmeasured}");
+    let unjudged = claim(|report| report.states.judged = 8);
+    assert!(unjudged.contains("10 of 11 crash points reached"), "{unjudged}");
+    let nothing = claim(|report| {
+        report.points = crate::Points::default();
+        report.states = crate::States::default();
+        report.findings.clear();
+    });
+    assert!(nothing.starts_with("sgdisk-new: 0 of 0 crash points") && nothing.contains("nothing judged"));
+    let cut = claim(|report| report.outcome = None);
+    assert!(cut.ends_with("cut short after 10 points, its events end before the campaign does"), "{cut}");
+}
+
+#[test]
+fn a_sweep_says_what_its_live_kills_showed_and_leaves_out_a_gpt_that_is_not_there() {
+    let mut report = of(&sweep());
+    let live = |report: &Report| {
+        let text = render(report, &options());
+        text.lines().find(|line| line.starts_with("Live")).unwrap().to_owned()
+    };
+    assert_eq!(live(&report), "Live      2 of 2 live kills left the recorded state");
+    report.points.landed = 1;
+    assert_eq!(live(&report), "Live      1 of 2 live kills left the recorded state");
+    report.points = crate::Points::default();
+    assert_eq!(live(&report), "Live      no live kill to compare with the recorded states");
+    assert!(render(&report, &options()).contains("GPT states"));
+    report.gpt = crate::Gpt::default();
+    assert!(!render(&report, &options()).contains("GPT states"));
+}
+
+/// However bad an expected kind is and however many there are of it, one that nobody expected comes first.
+#[test]
+fn findings_are_told_by_kind_and_unexpected_ones_first() {
+    let mut report = of(&sweep());
+    report.findings = (1..=300)
+        .map(|i| Finding { expected: true, ..found(&format!("F{i}"), Verdict::Corrupt, "after op 1") })
+        .chain([found("F301", Verdict::Refused, "after op 2"), found("F302", Verdict::Corrupt, "after op 9")])
+        .chain([found("F303", Verdict::Refused, "after op 3")])
+        .collect();
+    let text = render(&report, &options());
+    let heads: Vec<&str> = text.lines().filter(|line| line.starts_with('F')).collect();
+    assert_eq!(
+        heads,
+        [
+            "F302 corrupt in new at primary, after op 9 (gpt)",
+            "F301 and 1 more: refused in new at primary, after op 2 (gpt)",
+            "F1 and 299 more: expected: corrupt in new at primary, after op 1 (gpt)",
+        ]
+    );
+    assert!(!text.contains("more in report.json"), "{text}");
+
+    // Only so many kinds fit: of those that don't, each finding counts.
+    let kinds =
+        (0..9).map(|i| Finding { step: format!("step{i}"), ..found("G", Verdict::Hung, "after op 4") });
+    report.findings.extend(kinds);
+    let text = render(&report, &options());
+    let shown = text.lines().filter(|line| line.ends_with("(gpt)")).count();
+    // The expected ones and those that were refused are left out; each kind that is shown has one.
+    let left_out = report.findings.len() - shown;
+    assert!(text.contains(&format!("\nand {left_out} more in report.json")), "{text}");
+}
+
+/// A command of one's own is swept as a scenario is.
+#[test]
+fn the_claim_of_an_exec_is_one_of_a_sweep() {
+    let exec = claim(|report| report.command = Some(crate::Command::Exec));
+    assert_eq!(exec, claim(|_| ()));
+    assert!(claim(|report| report.command = Some(crate::Command::Run)).contains("2 of 2 kills landed"));
 }
 
 #[test]
@@ -47,7 +151,24 @@ fn a_campaign_that_judged_nothing_does_not_say_no_finding() {
 /// finding among those that are shown though it came last.
 #[test]
 fn a_bad_campaign_still_fits_on_one_screen() {
-    let mut events = campaign();
+    fits_on_one_screen(campaign(), "G19 corrupt");
+}
+
+/// The same for a sweep that was cut short, whose claim takes two lines.
+#[test]
+fn a_bad_sweep_still_fits_on_one_screen() {
+    let mut events = sweep();
+    events.pop();
+    for i in 0..20 {
+        let step = format!("step{i}");
+        let point = crate::samples::sweep::point("new", 9, &step, "more", Some(Verdict::NotMeasured));
+        events.push(Event::Point(point));
+    }
+    events.push(ended(Outcome::Stopped { reason: "the disk is full".to_owned() }, 4));
+    fits_on_one_screen(events, "F1 and 2 more: corrupt");
+}
+
+fn fits_on_one_screen(mut events: Vec<Event>, worst: &str) {
     for i in 0..20 {
         events.push(Event::NotTested { what: format!("{i} {}", "because ".repeat(30)) });
         events.push(Event::Kill(crate::samples::kill(3, "grow", &format!("step{i}{}", "x".repeat(40)), "d")));
@@ -65,7 +186,7 @@ fn a_bad_campaign_still_fits_on_one_screen() {
             let paste = line.starts_with("   killpoint repro") || line.starts_with("Run directory");
             assert!(paste || measure_text_width(line) <= screen, "at {width}: {line}");
         }
-        assert!(text.contains("\nG19 corrupt"), "{text}");
+        assert!(text.contains(&format!("\n{worst}")), "{text}");
         assert!(text.contains("more in report.json"));
         if width >= 80 {
             let height: usize =

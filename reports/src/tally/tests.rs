@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
+mod sweep;
+
 use super::*;
+use crate::Exit;
 use crate::samples::{campaign, ended, finding, judged, kill, late, planned, started, tally};
 
 #[test]

@@ -7,6 +7,8 @@ use console::{measure_text_width, strip_ansi_codes};
 use indicatif::InMemoryTerm;
 use proptest::prelude::*;
 
+mod sweep;
+
 use super::*;
 use crate::samples::{campaign, ended, finding, judged, kill, started};
 use crate::{Kill, Outcome, Stream, Verdict};

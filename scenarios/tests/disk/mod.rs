@@ -43,7 +43,7 @@ pub struct Entry {
 /// Builds the fixture of a scenario at its default scale.
 pub fn build(name: &str, folder: &Path) {
     let resolved = load(name, None).unwrap_or_else(|error| panic!("{error}"));
-    fixture::build(&resolved.scenario, folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+    fixture::build(&resolved, folder).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 impl Disk {
@@ -54,7 +54,7 @@ impl Disk {
     pub fn in_folder(name: &str, folder: TempDir) -> Self {
         build(name, folder.path());
         let image = File::open(folder.path().join("disk.img")).unwrap();
-        let sector = load(name, None).unwrap().scenario.fixture.disk.sector_size;
+        let sector = load(name, None).unwrap().scenario.fixture.disk().unwrap().sector_size;
         Self { folder, image, sector: u64::from(sector) }
     }
 

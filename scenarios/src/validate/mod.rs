@@ -1,16 +1,22 @@
-//! What a scenario must satisfy beyond its types: names that refer to each other, numbers in range, a fixture that is a
-//! possible disk. Each check answers with the path of the key that is wrong; the caller shows the line.
+//! What a scenario must satisfy beyond its types: names that refer to each other, numbers in range, a fixture that is
+//! possible. Each check answers with the path of the key that is wrong; the caller shows the line.
+
+mod oracles;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::de::DeTable;
 
+pub(crate) use oracles::files_of_oracles;
+
+use crate::assets::Source;
 use crate::error::{Fault, Problem};
+use crate::expected::{EXPECTED_SCHEMA, Expected, FINDING_VERDICTS};
 use crate::fixture::layout::{self, Layout};
 use crate::locate::{Step, key_path};
-use crate::model::{ContentSpec, Oracle, Phase, SCHEMA, Scenario};
-use crate::size;
+use crate::model::{Fixture, FixtureKind, Phase, SCHEMA, Scenario};
+use crate::patterns;
 
 /// Checks that need no placeholder filled in.
 pub(crate) fn as_written(scenario: &Scenario) -> Result<(), Fault> {
@@ -30,28 +36,102 @@ pub(crate) fn as_written(scenario: &Scenario) -> Result<(), Fault> {
             return Err(Fault::new(key_path!["phase", place, "name"], problem));
         }
         commands(phase, place)?;
+        patterns::check(phase, place)?;
     }
     Ok(())
 }
 
 /// Checks of the scenario as it will be run.
 pub(crate) fn as_resolved(scenario: &Scenario) -> Result<(), Fault> {
-    let file = &scenario.fixture.disk.file;
+    let layout = fixture(&scenario.fixture)?;
+    for (place, phase) in scenario.phase.iter().enumerate() {
+        duration(&phase.time_limit, key_path!["phase", place, "time_limit"])?;
+        if let Some(layout) = &layout {
+            labels(&phase.copies, layout, |item| key_path!["phase", place, "copies", item])?;
+        }
+    }
+    oracles::check(scenario, layout.as_ref())
+}
+
+/// Reads the expected findings that a scenario names.
+pub(crate) fn expected(scenario: &Scenario, source: &Source<'_>) -> Result<Expected, Fault> {
+    let Some(expect) = &scenario.expect else { return Ok(Expected::default()) };
+    let file = &expect.findings;
+    let fault = |problem| Fault::new(key_path!["expect", "findings"], problem);
+    let read = |source| fault(Problem::HelperFile { file: file.clone(), source });
+    let text = source.text(file).map_err(read)?;
+    let unreadable = |source| fault(Problem::Expected { file: file.clone(), source });
+    let expected = Expected::parse(&text).map_err(unreadable)?;
+    if expected.schema != EXPECTED_SCHEMA {
+        return Err(fault(Problem::ExpectedSchema { file: file.clone(), found: expected.schema }));
+    }
+    let phases: Vec<&str> = scenario.phase.iter().map(|phase| phase.name.as_str()).collect();
+    for (place, finding) in expected.findings.iter().enumerate() {
+        for (what, name, known) in [
+            ("phase", &finding.phase, phases.as_slice()),
+            ("finding's verdict", &finding.verdict, FINDING_VERDICTS.as_slice()),
+        ] {
+            if !known.contains(&name.as_str()) {
+                let known = known.iter().map(|name| (*name).to_owned()).collect();
+                let (file, name, number) = (file.clone(), name.clone(), place + 1);
+                return Err(fault(Problem::ExpectedFinding { file, number, what, name, known }));
+            }
+        }
+    }
+    Ok(expected)
+}
+
+/// Exactly one way to make the volume, and a possible one; the layout where a disk is declared.
+fn fixture(fixture: &Fixture) -> Result<Option<Layout>, Fault> {
+    let ways = [
+        ("disk", fixture.disk.is_some()),
+        ("command", fixture.command.is_some()),
+        ("files", fixture.files.is_some()),
+    ];
+    let given: Vec<&str> = ways.into_iter().filter_map(|(way, given)| given.then_some(way)).collect();
+    if given.len() != 1 {
+        let problem = match given.last() {
+            None if !fixture.partition.is_empty() => Problem::PartitionsWithoutDisk,
+            None => Problem::FixtureKinds { found: "none".to_owned() },
+            Some(_) => Problem::FixtureKinds { found: given.join(" and ") },
+        };
+        return Err(Fault::new([key_path!["fixture"], given.last().map_or(key_path![], |way| key_path![*way])].concat(), problem));
+    }
+    if fixture.kind() != FixtureKind::Builder && !fixture.partition.is_empty() {
+        return Err(Fault::new(key_path!["fixture", "partition", 0], Problem::PartitionsWithoutDisk));
+    }
+    if fixture.command.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Fault::new(key_path!["fixture", "command"], Problem::EmptyCommand));
+    }
+    if let Some(files) = &fixture.files {
+        if files.is_empty() {
+            return Err(Fault::new(key_path!["fixture", "files"], Problem::NoFiles));
+        }
+        for name in files.keys() {
+            volume_path(name, key_path!["fixture", "files", name.as_str()])?;
+        }
+    }
+    let Some(disk) = fixture.disk() else { return Ok(None) };
+    let file = &disk.file;
     if file.is_empty() || file.contains('/') || file == "." || file == ".." {
         return Err(Fault::new(key_path!["fixture", "disk", "file"], Problem::FileName(file.clone())));
     }
-    let layout = layout::place(&scenario.fixture)?;
-    for (place, phase) in scenario.phase.iter().enumerate() {
-        if let Err(source) = humantime::parse_duration(&phase.time_limit) {
-            let problem = Problem::Duration { text: phase.time_limit.clone(), source };
-            return Err(Fault::new(key_path!["phase", place, "time_limit"], problem));
-        }
-        labels(&phase.copies, &layout, |item| key_path!["phase", place, "copies", item])?;
+    layout::place(disk, &fixture.partition).map(Some)
+}
+
+/// A relative path that stays inside the volume, spelt as a listing of it would.
+fn volume_path(text: &str, path: Vec<Step>) -> Result<(), Fault> {
+    if text.split('/').all(|name| !["", ".", ".."].contains(&name)) {
+        return Ok(());
     }
-    for (place, oracle) in scenario.oracle.iter().enumerate() {
-        check_oracle(scenario, &layout, oracle, place)?;
+    Err(Fault::new(path, Problem::VolumePath(text.to_owned())))
+}
+
+fn duration(text: &str, path: Vec<Step>) -> Result<(), Fault> {
+    match humantime::parse_duration(text) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Fault::new(path, Problem::Duration { text: text.to_owned(), source })),
     }
-    Ok(())
 }
 
 fn name(text: &str, path: Vec<Step>) -> Result<(), Fault> {
@@ -115,77 +195,6 @@ fn labels(names: &[String], layout: &Layout, path: impl Fn(usize) -> Vec<Step>) 
         }
     }
     Ok(())
-}
-
-fn check_oracle(scenario: &Scenario, layout: &Layout, oracle: &Oracle, place: usize) -> Result<(), Fault> {
-    let path = |key: &str| key_path!["oracle", place, key];
-    let (file, partitions) = match oracle {
-        Oracle::Baseline { mask: masks } => {
-            for (item, text) in masks.iter().enumerate() {
-                mask(text, key_path!["oracle", place, "mask", item])?;
-            }
-            return Ok(());
-        }
-        Oracle::Gpt { file, .. } => (file, None),
-        Oracle::Untouched { file, partitions, .. }
-        | Oracle::Fsck { file, partitions, .. }
-        | Oracle::Content { file, partitions, .. } => (file, Some(partitions)),
-    };
-    if *file != scenario.fixture.disk.file {
-        let known = scenario.fixture.disk.file.clone();
-        return Err(Fault::new(path("file"), Problem::UnknownFile { file: file.clone(), known }));
-    }
-    if let Some(partitions) = partitions {
-        if partitions.is_empty() {
-            return Err(Fault::new(path("partitions"), Problem::NoPartitions));
-        }
-        labels(partitions, layout, |item| key_path!["oracle", place, "partitions", item])?;
-    }
-    match oracle {
-        Oracle::Untouched { phases, .. } => check_phases(scenario, phases, place),
-        Oracle::Fsck { partitions, .. } => check_checkers(scenario, layout, partitions, place),
-        Oracle::Baseline { .. } | Oracle::Gpt { .. } | Oracle::Content { .. } => Ok(()),
-    }
-}
-
-fn check_phases(scenario: &Scenario, phases: &[String], place: usize) -> Result<(), Fault> {
-    for (item, wanted) in phases.iter().enumerate() {
-        if !scenario.phase.iter().any(|phase| phase.name == *wanted) {
-            let known = scenario.phase.iter().map(|phase| phase.name.clone()).collect();
-            let problem = Problem::UnknownPhase { name: wanted.clone(), known };
-            return Err(Fault::new(key_path!["oracle", place, "phases", item], problem));
-        }
-    }
-    Ok(())
-}
-
-fn check_checkers(
-    scenario: &Scenario,
-    layout: &Layout,
-    labels: &[String],
-    place: usize,
-) -> Result<(), Fault> {
-    for (item, label) in labels.iter().enumerate() {
-        let placed = layout.partitions.iter().find(|placed| placed.label == *label);
-        let content = placed.map(|placed| &scenario.fixture.partition[placed.spec].content);
-        if !matches!(content, Some(ContentSpec::Fat { .. } | ContentSpec::Ext4 { .. })) {
-            let path = key_path!["oracle", place, "partitions", item];
-            return Err(Fault::new(path, Problem::NoChecker(label.clone())));
-        }
-    }
-    Ok(())
-}
-
-fn mask(text: &str, path: Vec<Step>) -> Result<(), Fault> {
-    let number = |text: &str| match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => size::parse(text).ok(),
-    };
-    let range = text.split_once('+').and_then(|(start, len)| number(start)?.checked_add(number(len)?));
-    if text == "unallocated" || range.is_some() {
-        return Ok(());
-    }
-    Err(Fault::new(path, Problem::Mask(text.to_owned())))
 }
 
 /// Where a toml error stands. Tables that are chosen by their `kind` lose the place of what is inside them, so that an

@@ -1,0 +1,120 @@
+//! Recordings as files, and comparing them: the form is postcard's, behind a line that names it and its version.
+
+use std::io::{self, Read, Write};
+
+use super::{OpKind, OpLog};
+
+const MAGIC: &[u8] = b"killpoint oplog 1\n";
+
+impl OpLog {
+    /// Bytes of the payloads of its writes.
+    pub fn payload_bytes(&self) -> u64 {
+        self.mutations().map(|(_, mutation)| mutation.payload_bytes()).sum()
+    }
+
+    /// Whether two runs did the same ops, payloads included, in the same order. Times and names of processes don't
+    /// count.
+    pub fn same_ops(&self, other: &Self) -> bool {
+        let same = |a: &OpKind, b: &OpKind| match (a, b) {
+            // A time that a tool sets may be the clock's; it is no content.
+            (OpKind::Mutation(a), OpKind::Mutation(b)) => a.same_change(b),
+            (a, b) => a == b,
+        };
+        self.ops.len() == other.ops.len()
+            && self.ops.iter().zip(&other.ops).all(|(a, b)| same(&a.kind, &b.kind) && a.fua == b.fua)
+    }
+
+    /// Writes it, for [`OpLog::read_from`].
+    pub fn write_to(&self, writer: &mut impl Write) -> io::Result<()> {
+        writer.write_all(MAGIC)?;
+        postcard::to_io(self, writer).map(drop).map_err(io::Error::other)
+    }
+
+    /// Reads what [`OpLog::write_to`] wrote.
+    ///
+    /// # Errors
+    /// InvalidData where it is damaged or of another version.
+    pub fn read_from(reader: &mut impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(damaged)?;
+        match postcard::take_from_bytes(rest) {
+            Ok((log, [])) => Ok(log),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+/// An errno as its number.
+pub(super) mod errno {
+    use nix::errno::Errno;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(errno: &Errno, serializer: S) -> Result<S::Ok, S::Error> {
+        (*errno as i32).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Errno, D::Error> {
+        i32::deserialize(deserializer).map(Errno::from_raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::oplog::{Op, Outcome};
+    use crate::volume::{Ino, Mutation, Timestamp};
+
+    fn log(data: &[u8]) -> OpLog {
+        let mut log = OpLog::default();
+        let op = |number, kind, outcome| Op {
+            number,
+            kind,
+            fua: false,
+            cached: false,
+            process: "tool".into(),
+            step: "start".into(),
+            epoch: 0,
+            outcome,
+            time: Timestamp::default(),
+            path: None,
+        };
+        let write = Mutation::Write { ino: Ino(3), offset: 512, data: Arc::from(data) };
+        log.push(op(1, OpKind::Mutation(write), Outcome::Completed));
+        log.push(op(2, OpKind::Flush { ino: None, data_only: false }, Outcome::Failed(Errno::EIO)));
+        log
+    }
+
+    #[test]
+    fn a_recording_comes_back_from_its_file_and_a_damaged_file_is_refused() {
+        let log = log(b"payload");
+        let mut bytes = Vec::new();
+        log.write_to(&mut bytes).unwrap();
+        let back = OpLog::read_from(&mut bytes.as_slice()).unwrap();
+        assert_eq!(back.ops, log.ops);
+        assert_eq!((back.processes, back.steps), (log.processes, log.steps));
+        for cut in [0, 5, bytes.len() - 1] {
+            let error = OpLog::read_from(&mut &bytes[..cut]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{cut}");
+        }
+        bytes.push(0);
+        assert!(OpLog::read_from(&mut bytes.as_slice()).is_err());
+    }
+
+    #[test]
+    fn runs_are_the_same_if_their_ops_and_payloads_are() {
+        assert!(log(b"a").same_ops(&log(b"a")));
+        assert!(!log(b"a").same_ops(&log(b"b")));
+        let mut later = log(b"a");
+        later.ops[0].time.secs = 7;
+        assert!(log(b"a").same_ops(&later));
+        later.ops.pop();
+        assert!(!log(b"a").same_ops(&later));
+        assert_eq!(log(b"abc").payload_bytes(), 3);
+    }
+}

@@ -1,0 +1,164 @@
+//! `sweep` and `exec`: every crash point of a scenario, or of a command that stands for one.
+
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use reports::{CampaignStarted, Exit, Seam};
+
+use super::run::{Loaded, load, origin, run_dir_of, started};
+use super::session::{Session, watch_signals};
+use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, SeamChoice, SweepArgs, ToolArgs};
+use crate::error::Error;
+use crate::exec::{ExecError, Spec};
+use crate::expected;
+use crate::points::{Torn, TornUnit};
+use crate::prepare::{Setting, prepare};
+use crate::programs::Programs;
+use crate::record::Recorder;
+use crate::seam::{self, Wish};
+use crate::sweep::{self, Plan};
+use crate::tools;
+
+pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
+    // States come from a recording, which only this seam makes.
+    let tool = match args.tool.seam {
+        SeamChoice::InProcess => return Err(Error::NotRecorded),
+        _ => ToolArgs { seam: SeamChoice::Fuse, ..args.tool.clone() },
+    };
+    let (loaded, setting) = load(&args.scenarios, &tool, &args.place, &args.output)?;
+    let several = loaded.len() > 1;
+    let plan = plan(&args.points);
+    let mut exits = Vec::new();
+    for one in loaded {
+        let dir = run_dir_of(&args.place, &one.resolved, several);
+        let record = args.record_expected.as_deref();
+        let exit = sweep_one(
+            one,
+            &plan,
+            &setting,
+            reports::Command::Sweep,
+            dir.as_deref(),
+            &args.output,
+            record,
+        )?;
+        exits.push(exit);
+        if exit == Exit::Interrupted {
+            break;
+        }
+    }
+    Ok(Exit::worst(exits))
+}
+
+pub(super) fn exec(args: ExecArgs) -> Result<Exit, Error> {
+    let spec = spec(&args.what, &args.command)?;
+    let (loaded, setting) = command(spec, args.place.work_dir.clone(), args.output.verbose)?;
+    let plan = plan(&args.points);
+    let dir = args.place.run_dir.as_deref();
+    sweep_one(loaded, &plan, &setting, reports::Command::Exec, dir, &args.output, None)
+}
+
+/// What a command line asks for.
+pub(super) fn spec(what: &CommandArgs, command: &[String]) -> Result<Spec, Error> {
+    let absolute = |path: &PathBuf| std::fs::canonicalize(path).map_err(Error::io(path));
+    let images = what
+        .images
+        .iter()
+        .map(|path| {
+            let read = |source| ExecError::Read { path: path.clone(), source };
+            std::fs::canonicalize(path).map_err(read)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Spec {
+        images,
+        volume: what.volume.as_ref().map(absolute).transpose()?,
+        directory: std::env::current_dir().map_err(Error::io("."))?,
+        command: command.to_vec(),
+        exit: what.exit.clone(),
+        resume: what.resume.clone(),
+        check: what.check.clone(),
+        accept: what.accept.clone(),
+        mask: what.mask.clone(),
+        untouched: what.untouched.clone(),
+        environment: what.env.iter().cloned().collect(),
+        step_pattern: what.step_pattern.clone(),
+        real_time: what.real_time,
+        time_limit: what.time_limit.clone(),
+    })
+}
+
+/// A command as if it were a scenario.
+pub(super) fn command(
+    spec: Spec,
+    work_parent: Option<PathBuf>,
+    layouts: bool,
+) -> Result<(Loaded, Setting), Error> {
+    let interrupted = watch_signals()?;
+    spec.check()?;
+    let resolved = spec.scenario()?;
+    let chosen = seam::choose(Wish::This(Seam::Fuse), &[&resolved])?;
+    if !chosen.private_mounts {
+        let path = spec.images.first().or(spec.volume.as_ref()).cloned().unwrap_or_default();
+        return Err(ExecError::NoMounts { path }.into());
+    }
+    let mut programs = Programs { paths: Default::default(), missing_optional: Vec::new() };
+    if let Some(name) = spec.command.first() {
+        let path = tools::find_for_user(name, &spec.directory)
+            .ok_or_else(|| ExecError::NoProgram(name.clone()))?;
+        programs.paths.insert(name.clone(), path);
+    }
+    let setting = Setting {
+        seam: Seam::Fuse,
+        private_mounts: true,
+        gpt_delay: None,
+        bug: None,
+        real_time: spec.real_time,
+        work_parent,
+        launcher: std::env::current_exe().map_err(Error::OwnExecutable)?,
+        interrupted,
+        layouts,
+        prove: true,
+        exec: Some(spec),
+    };
+    Ok((Loaded { name: resolved.scenario.name.clone(), resolved, programs }, setting))
+}
+
+fn plan(args: &PointArgs) -> Plan {
+    Plan {
+        seed: args.seed.unwrap_or_else(|| rand::rng().next_u64()),
+        torn: args.torn,
+        unit: if args.torn_sectors { TornUnit::Sector } else { TornUnit::Page },
+        live_checks: args.live_checks,
+    }
+}
+
+fn sweep_one(
+    loaded: Loaded,
+    plan: &Plan,
+    setting: &Setting,
+    command: reports::Command,
+    run_dir: Option<&Path>,
+    output: &OutputArgs,
+    record_expected: Option<&Path>,
+) -> Result<Exit, Error> {
+    let origin = origin(&loaded, plan.seed, setting);
+    let Loaded { resolved, programs, .. } = loaded;
+    let mut model = vec!["kill".to_owned()];
+    if plan.torn != Torn::None {
+        model.push("torn".to_owned());
+    }
+    let started =
+        CampaignStarted { model, ..started(&resolved, &programs, command, setting, plan.seed) };
+    let versions = started.tool_versions.clone();
+    let known = resolved.expected.clone();
+    let mut session = Session::begin(run_dir, &resolved.scenario.name, output.clone(), started)?;
+    let mut recorder = Recorder::new(origin, session.run_dir());
+    let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
+        session.prepared();
+        sweep::sweep(&mut prepared, plan, &mut recorder, &mut session.stream)?;
+        match record_expected {
+            Some(path) => expected::write(path, &known, versions, &session.stream.tally().findings),
+            None => Ok(()),
+        }
+    });
+    session.end(result)
+}

@@ -1,0 +1,214 @@
+//! A sweep: every crash point of a recorded run of each phase is judged, each content once. The states come from the
+//! recording; that a live kill leaves the same bytes is shown on a sample of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fault_backend::ContentId;
+use fault_backend::oplog::OpLog;
+use fault_backend::replay::Replay;
+use fault_backend::volume::Volume;
+use rand::RngExt;
+use reports::{Event, Point, Stream};
+use scenarios::model::ScratchPolicy;
+
+use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
+use crate::error::Error;
+use crate::points::{CrashPoint, Points, Torn, TornUnit};
+use crate::prepare::{Ground, Prepared, PreparedPhase};
+use crate::record::{Place, Recorder};
+use crate::seeds;
+use crate::stage::Cut;
+use crate::store::Past;
+use crate::token::TokenKill;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Points inside writes.
+    pub torn: Torn,
+    /// What cuts a write.
+    pub unit: TornUnit,
+    /// Live kills per phase that show that the recording is right.
+    pub live_checks: u32,
+}
+
+/// Sweeps every phase. What was done until an error is in the stream.
+pub fn sweep(
+    prepared: &mut Prepared,
+    plan: &Plan,
+    recorder: &mut Recorder,
+    stream: &mut Stream,
+) -> Result<(), Error> {
+    let Prepared { phases, ground } = prepared;
+    let mut swept = Vec::new();
+    for phase in phases.iter() {
+        let log = phase.log.as_ref().ok_or(Error::NotRecorded)?;
+        let points = Points::of(log, plan.torn, plan.unit, plan.seed, &phase.phase.name);
+        stream.emit(&Event::Sweep {
+            phase: phase.phase.name.clone(),
+            ops: log.len(),
+            kill_points: points.kill,
+            torn_points: points.torn,
+            torn_possible: points.torn_possible,
+        })?;
+        swept.push(points);
+    }
+    for (phase, points) in phases.iter_mut().zip(&swept) {
+        live_checks(ground, phase, points, plan, stream)?;
+        let log = phase.log.clone().ok_or(Error::NotRecorded)?;
+        PhaseSweep { ground, phase, recorder, log, known: HashMap::new() }.run(points, stream)?;
+    }
+    recorder.vanished(phases, stream)
+}
+
+/// One phase's sweep.
+struct PhaseSweep<'a> {
+    ground: &'a mut Ground,
+    phase: &'a mut PreparedPhase,
+    recorder: &'a mut Recorder,
+    /// The recorded run.
+    log: Arc<OpLog>,
+    /// What the states were found to be that were looked at already.
+    known: HashMap<ContentId, Sample>,
+}
+
+impl PhaseSweep<'_> {
+    fn run(&mut self, points: &Points, stream: &mut Stream) -> Result<(), Error> {
+        let log = Arc::clone(&self.log);
+        let start = self.phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+        let mut replay = Replay::new(start, &log);
+        for point in &points.all {
+            let step = match point.op {
+                0 => "start",
+                op => log.op(op).map_or("start", |op| &op.step),
+            };
+            let kept = replay.state(point.point)?;
+            for (state, wiped) in self.variants(kept)? {
+                if self.ground.stage.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+                self.point(point, step, state, wiped, stream)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The state as it is left and as a reboot leaves it, as far as the scenario asks for both and they differ.
+    fn variants(&mut self, kept: Volume) -> Result<Vec<(Volume, bool)>, Error> {
+        let mut wiped = kept.clone();
+        let cleared = self.ground.stage.fuse()?.without_scratch(&mut wiped)?;
+        Ok(match self.phase.phase.scratch {
+            ScratchPolicy::Kept => vec![(kept, false)],
+            ScratchPolicy::Wiped => vec![(wiped, true)],
+            ScratchPolicy::Both if cleared => vec![(kept, false), (wiped, true)],
+            ScratchPolicy::Both => vec![(kept, false)],
+        })
+    }
+
+    fn point(
+        &mut self,
+        point: &CrashPoint,
+        step: &str,
+        state: Volume,
+        wiped: bool,
+        stream: &mut Stream,
+    ) -> Result<(), Error> {
+        let id = state.content_id();
+        let distinct = self.recorder.is_new(&self.phase.phase.name, id);
+        let found = match self.known.get(&id) {
+            Some(found) => found.clone(),
+            None => {
+                self.ground.stage.fuse()?.place_volume(state);
+                let found = sample(self.ground, self.phase, &[])?;
+                // Answers are needed once; what is kept of many states has to be small.
+                let kept = Sample { answers: Vec::new(), ..found.clone() };
+                self.known.insert(id, kept);
+                found
+            }
+        };
+        let place = Place::new(0, self.phase);
+        let mut event = Point {
+            phase: place.phase.clone(),
+            op: point.op,
+            torn_bytes: point.torn_bytes,
+            step: step.to_owned(),
+            content_id: id.to_string(),
+            distinct,
+            interior: place.is_interior(id),
+            scratch_wiped: wiped,
+            gpt: found.gpt,
+            copies: found.copies.clone(),
+            verdict: None,
+            wall_ms: 0,
+        };
+        if !distinct {
+            return Ok(stream.emit(&Event::Point(event))?);
+        }
+        let kill = TokenKill { fault: point.fault(), wipe: wiped };
+        let crash = CrashState {
+            step: step.to_owned(),
+            past: Some(Past { log: Arc::clone(&self.log), point: point.point, wiped }),
+            ..CrashState::of_point(kill, found)
+        };
+        let chain = Chain::begin_with(self.ground, self.phase, vec![crash]);
+        let Finished { crashes, judgement } = chain.finish(None)?;
+        event.verdict = Some(judgement.verdict);
+        event.wall_ms = judgement.wall_ms;
+        stream.emit(&Event::Point(event))?;
+        self.recorder.follow_up(self.ground, &place, &crashes, judgement, stream)
+    }
+}
+
+/// Kills live runs at a sample of the points and compares what they leave with what replaying gives.
+fn live_checks(
+    ground: &mut Ground,
+    phase: &mut PreparedPhase,
+    points: &Points,
+    plan: &Plan,
+    stream: &mut Stream,
+) -> Result<(), Error> {
+    if plan.live_checks == 0 {
+        return Ok(());
+    }
+    if let Some(why) = phase.varies {
+        let what = format!("phase `{}`: live kills, since {why}; its states are those of its first run", phase.phase.name);
+        return Ok(stream.emit(&Event::NotTested { what })?);
+    }
+    let log = phase.log.clone().ok_or(Error::NotRecorded)?;
+    let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+    let mut replay = Replay::new(start, &log);
+    for point in drawn(points, plan, &phase.phase.name, log.len()) {
+        let recorded = replay.state(point.point)?.content_id();
+        let mut chain = Chain::begin(ground, phase)?;
+        let step = chain.cut(&Cut::Op(point.fault()), false)?;
+        let (landed, agreed) = match step {
+            Step::Crashed(crash) => (true, crash.sample.content_id == recorded),
+            Step::Finished(_) => (false, false),
+        };
+        let event = Event::LiveCheck {
+            phase: phase.phase.name.clone(),
+            point: point.describe(),
+            landed,
+            agreed,
+        };
+        stream.emit(&event)?;
+    }
+    Ok(())
+}
+
+/// Points for live kills, spread over the run: one drawn from each of as many equal parts. The end of the run is no
+/// point at which a kill can land.
+fn drawn<'a>(points: &'a Points, plan: &Plan, phase: &str, ops: u64) -> Vec<&'a CrashPoint> {
+    let inner: Vec<&CrashPoint> = points.all.iter().filter(|point| point.op < ops).collect();
+    let wanted = (plan.live_checks as usize).min(inner.len());
+    let mut random = seeds::stream(plan.seed, &format!("live checks {phase}"), &[]);
+    (0..wanted)
+        .map(|part| {
+            let (from, to) = (part * inner.len() / wanted, (part + 1) * inner.len() / wanted);
+            inner[random.random_range(from..to)]
+        })
+        .collect()
+}

@@ -1,0 +1,143 @@
+//! The claim of a campaign in one sentence, and the figures below it.
+
+use console::{Style, measure_text_width};
+
+use super::Screen;
+use crate::status::{findings, many, one_line};
+use crate::{Exit, Outcome, Report, Seam, Verdict};
+
+impl Screen<'_> {
+    /// What was done and found, and what cut it short.
+    pub fn claim(&self, report: &Report) -> Vec<String> {
+        let mut parts = if self.is_sweep { swept(report) } else { killed(report) };
+        parts.push(match (report.findings.len() as u64, report.states.judged) {
+            (0, 0) => "nothing judged".to_owned(),
+            (n, _) => findings(n, report.expected.seen),
+        });
+        if report.expected.vanished > 0 {
+            parts.push(format!("{} vanished", many(report.expected.vanished, "expected finding")));
+        }
+        if report.verdicts.not_measured > 0 {
+            parts.push(format!("{} not measured", report.verdicts.not_measured));
+        }
+        let style = match report.exit_code.and_then(Exit::from_code) {
+            Some(Exit::Passed) => Style::new().green().bold(),
+            Some(Exit::Findings | Exit::Baseline) => Style::new().red().bold(),
+            _ => Style::new().yellow().bold(),
+        };
+        let cut_short = match &report.outcome {
+            Some(Outcome::Completed) => None,
+            Some(Outcome::Interrupted { signal }) => Some(format!("interrupted by {}", one_line(signal))),
+            Some(Outcome::Stopped { reason }) => Some(format!("stopped: {}", one_line(reason))),
+            None => Some("its events end before the campaign does".to_owned()),
+        };
+        let cut_short = cut_short.map(|why| {
+            let done = match self.is_sweep {
+                true => many(report.points.explored, "point"),
+                false => many(report.iterations, "iteration"),
+            };
+            self.paint(Style::new().yellow(), &self.cut(&format!("cut short after {done}, {why}")))
+        });
+        let claim = self.broken(&one_line(&report.scenario), &parts);
+        claim.iter().map(|line| self.paint(style.clone(), line)).chain(cut_short).collect()
+    }
+
+    /// `name: part, part`, on a second line from the part that no longer fits: the last ones say most.
+    fn broken(&self, name: &str, parts: &[String]) -> Vec<String> {
+        let mut lines = vec![format!("{name}:")];
+        for (i, part) in parts.iter().enumerate() {
+            let part = if i + 1 < parts.len() { format!("{part},") } else { part.clone() };
+            let (last, is_first) = (lines.len() - 1, lines.len() == 1);
+            let together = format!("{} {part}", lines[last]);
+            if is_first && i > 0 && measure_text_width(&together) > self.width {
+                lines.push(format!("  {part}"));
+            } else {
+                lines[last] = together;
+            }
+        }
+        lines.iter().map(|line| self.cut(line)).collect()
+    }
+
+    /// The figures that need no table.
+    pub fn figures(&self, report: &Report) -> Vec<String> {
+        let verdicts = list(Verdict::ALL.map(|verdict| (verdict.name(), report.verdicts.get(verdict))));
+        let copies = &report.copy_states;
+        let copies =
+            list([("empty", copies.empty), ("partial", copies.partial), ("complete", copies.complete)]);
+        let throughput = &report.throughput;
+        let took = match throughput.wall_s.zip(throughput.prepared_s) {
+            Some((wall_s, prepared_s)) => {
+                let rate = throughput.judged_states_per_s;
+                format!("{wall_s:.1} s, of which {prepared_s:.1} s to prepare; then {rate:.1} states/s")
+            }
+            None => "unknown".to_owned(),
+        };
+        let reached = if self.is_sweep { "crash point" } else { "landed kill" };
+        let interior = format!(
+            "{} of {} ({}) lie between start and baseline",
+            report.interior.kills,
+            many(report.states.raw, reached),
+            percent(report.interior.share)
+        );
+        let figures = [
+            Some(("Campaign", self.campaign(report))),
+            Some(("Time", took)),
+            Some(("Verdicts", verdicts)),
+            self.is_sweep.then(|| ("Live", live(report))),
+            Some(("Interior", interior)),
+            Some(("Copies", copies)),
+        ];
+        figures.into_iter().flatten().map(|(name, text)| self.cut(&format!("{name:<10}{text}"))).collect()
+    }
+
+    fn campaign(&self, report: &Report) -> String {
+        let iterations = (!self.is_sweep).then(|| many(report.iterations, "iteration"));
+        let seam = report.seam.map(|seam| match seam {
+            Seam::Fuse => "seam fuse".to_owned(),
+            Seam::InProcess => "seam in-process".to_owned(),
+        });
+        let scale = report.scale.as_ref().map(|scale| format!("scale {}", one_line(scale)));
+        let all = [iterations, Some(format!("seed {}", report.seed)), seam, scale];
+        all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn killed(report: &Report) -> Vec<String> {
+    let kills = format!("{} of {} landed", report.points.landed, many(report.points.attempted, "kill"));
+    vec![kills, many(report.states.distinct, "distinct state")]
+}
+
+fn swept(report: &Report) -> Vec<String> {
+    let points = &report.points;
+    let number = match points.possible {
+        possible if possible > 0 && points.explored >= possible => {
+            format!("all {}", many(points.explored, "crash point"))
+        }
+        possible => format!("{} of {}", points.explored, many(possible, "crash point")),
+    };
+    // A state whose oracles could not run was reached, but not judged.
+    let all_judged = report.verdicts.not_measured == 0 && report.states.judged >= report.states.distinct;
+    let done = if all_judged { "judged" } else { "reached" };
+    vec![format!("{number} {done}"), many(report.states.distinct, "distinct state")]
+}
+
+/// Whether recorded states are what a live kill leaves.
+fn live(report: &Report) -> String {
+    let points = &report.points;
+    match points.attempted {
+        0 => "no live kill to compare with the recorded states".to_owned(),
+        n => format!("{} of {} left the recorded state", points.landed, many(n, "live kill")),
+    }
+}
+
+/// `recovered 120, diverged 1`: what is not 0, or `none`.
+fn list<const N: usize>(counts: [(&str, u64); N]) -> String {
+    let there: Vec<String> =
+        counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+}
+
+/// A share as a person reads it.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}

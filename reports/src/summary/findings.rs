@@ -1,0 +1,74 @@
+//! The findings of a summary: one of each kind, with how many there are, and the line that reproduces it.
+
+use std::cmp::Reverse;
+
+use console::Style;
+
+use super::Screen;
+use crate::Finding;
+use crate::status::{kind, one_line};
+
+/// Kinds of findings shown, where there is room.
+const MAX_KINDS: usize = 5;
+
+/// Findings alike in what [`kind`] tells, all expected or none: the first, and how many there are.
+struct Group<'a> {
+    first: &'a Finding,
+    len: usize,
+}
+
+impl Screen<'_> {
+    /// The worst kinds of findings, unexpected ones first: as many as `room` lines hold, but always one.
+    pub fn findings(&self, all: &[Finding], room: usize) -> Vec<String> {
+        let mut worst = groups(all);
+        worst.sort_by_key(|group| (group.first.expected, Reverse(group.first.verdict.badness())));
+        let mut lines = Vec::new();
+        let (mut shown, mut kinds) = (0, 0);
+        for group in worst.iter().take(MAX_KINDS) {
+            let next = self.group(group);
+            // One line is kept for the blank one before, one for what was left out.
+            if kinds > 0 && self.height(&lines) + self.height(&next) + 2 > room {
+                break;
+            }
+            lines.extend(next);
+            shown += group.len;
+            kinds += 1;
+        }
+        if kinds < worst.len() {
+            lines.push(format!("and {} more in report.json", all.len() - shown));
+        }
+        if !lines.is_empty() {
+            lines.insert(0, String::new());
+        }
+        lines
+    }
+
+    fn group(&self, Group { first, len }: &Group<'_>) -> Vec<String> {
+        let Finding { id, verdict, phase, step, point, oracle, explain, repro, .. } = first;
+        let more = if *len > 1 { format!(" and {} more:", len - 1) } else { String::new() };
+        let (style, expected) = match first.expected {
+            true => (Style::new().yellow(), " expected:"),
+            false => (Style::new().red().bold(), ""),
+        };
+        let head =
+            format!("{id}{more}{expected} {} in {phase} at {step}, {point} ({oracle})", verdict.name());
+        vec![
+            self.paint(style, &self.cut(&one_line(&head))),
+            self.cut(&format!("   {}", one_line(explain))),
+            format!("   {}", one_line(repro)),
+        ]
+    }
+}
+
+/// The findings by kind, in order of appearance.
+fn groups(all: &[Finding]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for finding in all {
+        let like = |first: &Finding| (kind(first), first.expected) == (kind(finding), finding.expected);
+        match groups.iter_mut().find(|group| like(group.first)) {
+            Some(group) => group.len += 1,
+            None => groups.push(Group { first: finding, len: 1 }),
+        }
+    }
+    groups
+}
