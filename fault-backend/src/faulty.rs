@@ -288,6 +288,39 @@ mod tests {
     }
 
     #[test]
+    fn an_op_that_is_made_to_fail_changes_nothing_and_the_tool_goes_on() {
+        for (plan, errno) in [("eio@3", Errno::EIO), ("enospc@gpt/1,enospc@3", Errno::ENOSPC)] {
+            let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+            let mut device = FaultyDevice::new(ram, plan.parse().unwrap(), None, Box::new(|| {}));
+            assert_eq!(script(&mut device).unwrap_err().raw_os_error(), Some(errno as i32), "{plan}");
+            device.write_at(400 * 512, &[3; 512]).unwrap();
+            assert_eq!(sectors(&device.inner.bytes), [1, 1, 1, 0, 3], "{plan}");
+            assert_eq!(device.fired().last(), Some(&1), "{plan}");
+        }
+    }
+
+    #[test]
+    fn a_short_write_leaves_its_first_bytes_and_a_dropped_flush_is_not_passed_on() {
+        let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+        let flushes = ram.flushes.clone();
+        let plan = "drop@flush/1,short513@3";
+        let mut device = FaultyDevice::new(ram, plan.parse().unwrap(), None, Box::new(|| {}));
+        assert!(script(&mut device).is_err());
+        assert_eq!(device.inner.bytes[101 * 512..][..1024].iter().filter(|byte| **byte == 2).count(), 513);
+        assert_eq!((flushes.load(Ordering::Relaxed), device.fired()), (0, vec![1, 1]));
+    }
+
+    #[test]
+    fn a_signal_is_sent_before_its_op() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let ram = Ram { bytes: vec![0; LEN], ..Ram::default() };
+        let device = FaultyDevice::new(ram, "sigTERM@3,b3".parse().unwrap(), None, Box::new(|| {}));
+        let mut device = device.with_signal(Box::new(move |signal| sender.send(signal).unwrap()));
+        assert!(script(&mut device).is_err());
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [Signal::SIGTERM]);
+    }
+
+    #[test]
     fn flushes_are_passed_on() {
         assert_eq!(run("").2, 1);
     }

@@ -197,3 +197,83 @@ impl Op {
         self.write_range().map_or(0, |range| torn_bytes(range.start, range.end - range.start, k, unit))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(kind: OpKind) -> Op {
+        Op {
+            number: 1,
+            kind,
+            fua: false,
+            cached: false,
+            process: "tool".into(),
+            step: "start".into(),
+            epoch: 0,
+            outcome: Outcome::Completed,
+            time: Timestamp::default(),
+            path: None,
+        }
+    }
+
+    fn write(offset: u64, len: usize) -> Op {
+        op(OpKind::Mutation(Mutation::Write { ino: Ino(2), offset, data: vec![1; len].into() }))
+    }
+
+    #[test]
+    fn a_write_is_torn_at_the_pages_and_sectors_of_its_file() {
+        let pages = |offset, len| {
+            let op = write(offset, len);
+            (1..op.pages()).map(|k| op.torn_bytes(k)).collect::<Vec<_>>()
+        };
+        assert_eq!(pages(0, 4096), Vec::<u64>::new());
+        assert_eq!(pages(4095, 2), [1]);
+        assert_eq!(pages(1024, 10_000), [3072, 7168]);
+        assert_eq!(pages(8192, 8193), [4096, 8192]);
+        assert_eq!(write(5, 0).pages(), 0);
+        let sectors = write(1000, 600);
+        assert_eq!(
+            (sectors.sectors(), [1, 2, 3, 4].map(|k| sectors.torn_sector_bytes(k))),
+            (3, [24, 536, 600, 600])
+        );
+    }
+
+    #[test]
+    fn the_sectors_of_a_page_boundary_give_its_bytes() {
+        for (offset, len) in [(0, 20_000), (100, 20_000), (1024, 9000), (4095, 4098)] {
+            let op = write(offset, len);
+            for k in 1..op.pages() {
+                assert_eq!(op.torn_sector_bytes(op.torn_sectors(k)), op.torn_bytes(k), "{offset} {len} {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_writes_have_an_inside() {
+        let zero = op(OpKind::Mutation(Mutation::Zero { ino: Ino(2), range: 0..9000, keep_len: true }));
+        let flush = op(OpKind::Flush { ino: None, data_only: false });
+        assert_eq!((zero.pages(), zero.sectors(), zero.range()), (0, 0, Some(0..9000)));
+        assert_eq!((flush.pages(), flush.range(), flush.is_flush()), (0, None, true));
+    }
+
+    #[test]
+    fn epochs_end_with_their_flush_and_names_are_kept_once_each() {
+        let mut log = OpLog::default();
+        let flush = || OpKind::Flush { ino: None, data_only: false };
+        for (number, (kind, epoch, step)) in (1..).zip([
+            (write(0, 1).kind, 0, "a"),
+            (flush(), 0, "a"),
+            (write(0, 1).kind, 1, "b"),
+            (write(0, 1).kind, 1, "a"),
+        ]) {
+            log.push(Op { number, epoch, step: step.into(), ..op(kind) });
+        }
+        let numbers = |ops: &[Op]| ops.iter().map(|op| op.number).collect::<Vec<_>>();
+        assert_eq!(log.epochs().map(numbers).collect::<Vec<_>>(), [vec![1, 2], vec![3, 4]]);
+        assert_eq!((log.mutations().count(), log.flushes().count(), log.of_step("a").count()), (3, 1, 3));
+        assert_eq!((log.op(0), log.op(5), log.op(3).map(|op| op.number)), (None, None, Some(3)));
+        assert_eq!(log.steps, ["a".into(), "b".into()] as [Arc<str>; 2]);
+        assert_eq!(log.processes.len(), 1);
+    }
+}

@@ -53,7 +53,7 @@ fn a_cut_at_each_op_leaves_exactly_that_prefix() {
             (format!("b{}", op.number), Point::After(op.number - 1), Outcome::Skipped),
             (format!("a{}", op.number), Point::After(op.number), Outcome::Completed),
         ];
-        for sectors in 1..op.sectors() {
+        for sectors in 0..op.sectors() {
             let bytes = op.torn_sector_bytes(sectors);
             let point = Point::Torn { op: op.number, bytes };
             points.push((format!("t{}.{sectors}", op.number), point, Outcome::Torn { bytes }));
@@ -207,6 +207,58 @@ fn a_freeze_from_outside_ends_a_delay_and_lets_nothing_pass() {
         assert_same(&frozen, &run.volume, &plan);
         assert_eq!((run.frozen, calls.kills(), run.ops), (true, 0, waiting - 1));
     }
+}
+
+#[test]
+fn a_freeze_at_any_time_leaves_a_replayed_prefix() {
+    let mount = Mount::new();
+    for round in 0..30 {
+        mount.seam.load(Slot::Work, start());
+        let calls = Calls::default();
+        mount.seam.begin(Run::new(calls.wiring()));
+        let frozen = thread::scope(|scope| {
+            for n in 0..3u64 {
+                let at = mount.work();
+                scope.spawn(move || {
+                    let disk = OpenOptions::new().write(true).open(at.join("disk")).unwrap();
+                    let mut turn = 0;
+                    while disk.write_all_at(&[turn; 700], u64::from(turn) * 13 + n).is_ok()
+                        && fs::write(at.join(format!("file-{n}")), [turn]).is_ok()
+                    {
+                        turn = turn.wrapping_add(1);
+                    }
+                });
+            }
+            while calls.asked.load(Ordering::SeqCst) < 20 + round * 7 {
+                thread::yield_now();
+            }
+            mount.seam.freeze();
+            mount.seam.take(Slot::Work)
+        });
+        let run = mount.seam.end().unwrap();
+        assert!(run.frozen && run.refused_late >= 3);
+        assert_same(&frozen, &run.volume, "after the freeze");
+        assert_replays(&start(), &run);
+    }
+}
+
+#[test]
+fn the_end_of_a_run_ends_its_delays_and_they_reach_no_later_run() {
+    let mount = Mount::new();
+    let calls = Calls::default();
+    mount.seam.load(Slot::Work, start());
+    mount.seam.begin(Run { plan: "d3600000@1".parse().unwrap(), ..Run::new(calls.wiring()) });
+    let disk = OpenOptions::new().write(true).open(mount.work().join("disk")).unwrap();
+    let writer = thread::spawn(move || disk.write_all_at(b"late", 0));
+    while calls.asked.load(Ordering::SeqCst) < 1 {
+        thread::yield_now();
+    }
+    assert_eq!(mount.seam.end().unwrap().ops, 0);
+    // Neither a run without a reload nor one with it sees the write.
+    mount.seam.begin(Run::new(Calls::default().wiring()));
+    writer.join().unwrap().unwrap_err();
+    assert_eq!(mount.seam.end().unwrap().ops, 0);
+    assert_same(&mount.seam.take(Slot::Work), &start(), "after the end");
 }
 
 #[test]

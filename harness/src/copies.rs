@@ -82,7 +82,8 @@ impl Copies {
         }
         let file = file.ok_or_else(|| CopiesError::NoDisk { phase: phase.name.clone() })?;
         let failed = |source| CopiesError::Io { path: file.to_owned(), source };
-        let (start, baseline) = (start.into().open(file).map_err(failed)?, baseline.into().open(file).map_err(failed)?);
+        let (start, baseline) =
+            (start.into().open(file).map_err(failed)?, baseline.into().open(file).map_err(failed)?);
         let gpt = Gpt::read(&baseline).map_err(failed)?;
         let partitions = gpt.best().map_or(&[][..], |copy| &copy.partitions);
         let mut destinations = Vec::new();

@@ -181,3 +181,42 @@ impl CopyReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is named, the answer comes, and is one that a person can use.
+    #[test]
+    fn what_is_no_image_is_an_error_that_says_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        for (name, bytes) in [("empty", &b""[..]), ("tiny", b"EFI PART"), ("zeros", &[0; 100_000])] {
+            fs::write(at(name), bytes).expect("write");
+        }
+        for (name, error) in [
+            ("missing", "can't be read"),
+            ("", "is neither a file nor a block device"),
+            ("pipe", "is neither a file nor a block device"),
+            ("empty", "holds no GPT"),
+            ("tiny", "holds no GPT"),
+            ("zeros", "holds no GPT"),
+        ] {
+            let found = Inspection::of(&at(name)).expect_err(name).to_string();
+            assert!(found.contains(error), "{name}: {found}");
+        }
+    }
+
+    /// A header without anything that it speaks of is a problem, and no error.
+    #[test]
+    fn what_is_left_of_a_table_is_inspected() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let mut bytes = vec![0; 64 << 10];
+        bytes[512..520].copy_from_slice(b"EFI PART");
+        fs::write(file.path(), bytes).expect("write");
+        let inspection = Inspection::of(file.path()).expect("a table, or what is left of one");
+        assert_eq!(inspection.problems[0], "no GPT copy is valid");
+        assert!(inspection.text().contains("problem: "));
+    }
+}

@@ -87,7 +87,9 @@ impl Mask {
         let mut excused = excused(baseline, specs)?;
         let mut differing: BTreeMap<PathBuf, Vec<Range<u64>>> = BTreeMap::new();
         for other in others {
-            for Difference { path, what } in differences_of_volumes(baseline, other).map_err(at(&other.path))? {
+            for Difference { path, what } in
+                differences_of_volumes(baseline, other).map_err(at(&other.path))?
+            {
                 match what {
                     What::Data(ranges) => differing.entry(path).or_default().extend(ranges),
                     what => return Err(MaskError::Shape { path, what: what.to_string() }),
@@ -199,9 +201,10 @@ fn volatile(
         Some(first) if sum(&volatile) > limit_bytes => Err(MaskError::TooVolatile {
             path: file.to_owned(),
             limit_bytes,
-            first: layout
-                .as_ref()
-                .map_or_else(|| format!("{:#x}", first.start), |layout| layout.place(first.start).to_string()),
+            first: layout.as_ref().map_or_else(
+                || format!("{:#x}", first.start),
+                |layout| layout.place(first.start).to_string(),
+            ),
         }),
         _ => Ok(volatile),
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fault_backend::oplog::OpLog;
+use fault_backend::oplog::{Op, OpLog};
 use fault_backend::{ContentId, Region};
 use reports::{Event, Stream};
 use scenarios::Resolved;
@@ -24,7 +24,7 @@ use crate::oracle::{Checkers, OracleSet};
 use crate::process::run::Runner;
 use crate::process::{Containment, End, Run};
 use crate::programs::Programs;
-use crate::stage::fuse::FuseStage;
+use crate::stage::fuse::{self, FuseStage};
 use crate::stage::hook::{self, HookStage};
 use crate::stage::{Attempt, Job, Saved, Stage, Which, Words};
 use crate::fixtures::{Fixture, FixtureContent};
@@ -111,8 +111,21 @@ pub struct PreparedPhase {
     pub ops: u64,
     /// The first uninterrupted run, on a seam that records.
     pub log: Option<Arc<OpLog>>,
-    /// Why live kills can't be compared with that recording, if they can't.
-    pub varies: Option<&'static str>,
+    /// How uninterrupted runs differ in what they do.
+    pub varies: Varies,
+}
+
+/// How uninterrupted runs differ in their ops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Varies {
+    /// Not at all, or nobody recorded them.
+    No,
+    /// In names or data below the scratch directory alone.
+    InScratch,
+    /// In what they do to the volume.
+    InVolume,
+    /// They write through a shared mapping, whose pages arrive when the kernel pleases.
+    Mapped,
 }
 
 /// Makes everything ready. `only_phase` leaves out the phases after it, and the oracles of those before it.
@@ -246,7 +259,7 @@ struct Baseline {
     /// The quickest run: the first one is often slowed down by cold caches.
     quickest: Attempt,
     log: Option<Arc<OpLog>>,
-    varies: Option<&'static str>,
+    varies: Varies,
 }
 
 fn baseline(
@@ -290,12 +303,12 @@ fn baseline(
     for extra in states.drain(1..) {
         ground.stage.drop_state(extra)?;
     }
-    let varies = if attempts.iter().any(|attempt| attempt.mapped) {
-        Some("it writes through a shared mapping, whose pages arrive when the kernel pleases")
-    } else if logs.windows(2).any(|pair| !pair[0].same_ops(&pair[1])) {
-        Some("its uninterrupted runs differ in their ops")
-    } else {
-        None
+    let same = |matters: fn(&Op) -> bool| logs.windows(2).all(|pair| pair[0].same_ops(&pair[1], matters));
+    let varies = match attempts.iter().any(|attempt| attempt.mapped) {
+        true => Varies::Mapped,
+        false if same(|_| true) => Varies::No,
+        false if same(fuse::is_in_volume) => Varies::InScratch,
+        false => Varies::InVolume,
     };
     let quickest = attempts.iter().min_by_key(|attempt| attempt.run.wall).cloned();
     let (Some(state), Some(quickest)) = (states.pop(), quickest) else {

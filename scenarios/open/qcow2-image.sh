@@ -4,8 +4,7 @@
 set -eu
 image=$1/disk.qcow2
 qemu-img create -q -f qcow2 -o cluster_size=4k,refcount_bits=16,lazy_refcounts=off "$image" 64M
-# qemu-io says how long each write took, which is nobody's business here.
-set -- 
+set --
 at=0
 while [ "$at" -lt 64 ]; do
     set -- "$@" -c "write -q -P $((at + 1)) ${at}M 256k"

@@ -87,14 +87,15 @@ fn commands(scenario: &Scenario) -> Vec<(&[String], Vec<Step>)> {
     for (place, phase) in scenario.phase.iter().enumerate() {
         commands.push((&phase.run, key_path!["phase", place, "run"]));
         let resume = phase.resume.iter().enumerate();
-        commands.extend(resume.map(|(item, words)| {
-            (words.as_slice(), key_path!["phase", place, "resume", item])
-        }));
+        commands.extend(
+            resume.map(|(item, words)| (words.as_slice(), key_path!["phase", place, "resume", item])),
+        );
     }
     for (place, oracle) in scenario.oracle.iter().enumerate() {
         if let Oracle::Command { run, prove, .. } = oracle {
             commands.push((run, key_path!["oracle", place, "run"]));
-            commands.extend(prove.iter().map(|words| (words.as_slice(), key_path!["oracle", place, "prove"])));
+            commands
+                .extend(prove.iter().map(|words| (words.as_slice(), key_path!["oracle", place, "prove"])));
         }
     }
     commands

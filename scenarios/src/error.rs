@@ -298,11 +298,12 @@ pub enum Problem {
     OffsetAndPartitions,
     /// None, or several, of the ways to make a volume.
     #[error(
-        "{found} of the three ways to make the volume: write exactly one of `[fixture.disk]`, `command`, `files`"
+        "{} the volume is made: write exactly one of `[fixture.disk]`, `command`, `files`",
+        if found.is_empty() { "nothing says how".to_owned() } else { format!("{} each say how", list(found, "")) }
     )]
     FixtureKinds {
-        /// `none`, or the ways that are given.
-        found: String,
+        /// The ways that are given.
+        found: Vec<String>,
     },
     /// Partitions without a disk.
     #[error("the partitions have no disk: write `[fixture.disk]`")]

@@ -59,7 +59,9 @@ impl Phase {
 /// Refuses patterns that can't be used, at their keys.
 pub(crate) fn check(phase: &Phase, place: usize) -> Result<(), Fault> {
     phase.steps().map_err(|problem| Fault::new(key_path!["phase", place, "step_pattern"], problem))?;
-    phase.acknowledgements().map_err(|problem| Fault::new(key_path!["phase", place, "ack_pattern"], problem))?;
+    phase
+        .acknowledgements()
+        .map_err(|problem| Fault::new(key_path!["phase", place, "ack_pattern"], problem))?;
     Ok(())
 }
 

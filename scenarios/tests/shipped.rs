@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use scenarios::model::{Oracle, Scenario};
-use scenarios::{fixture, load, placeholder, programs, shipped};
+use scenarios::{Expected, fixture, load, placeholder, programs, shipped};
 
 /// Every scenario at every scale that it has.
 fn all() -> Vec<scenarios::Resolved> {
@@ -185,15 +185,30 @@ fn a_file_is_loaded_from_its_path_and_knows_its_folder() {
 }
 
 #[test]
-fn the_example_of_the_readme_loads_at_both_scales() {
+fn the_examples_of_the_readme_load_at_every_scale() {
     let readme = include_str!("../README.md");
-    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let examples: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 2);
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("own.toml");
-    fs::write(&path, example).unwrap();
-    for scale in [None, Some("full")] {
-        load(path.to_str().unwrap(), scale).unwrap_or_else(|error| panic!("{error}"));
+    for helper in ["build.sh", "check.sh", "compact.sql"] {
+        fs::write(folder.path().join(helper), "").unwrap();
     }
+    let path = folder.path().join("own.toml");
+    for example in examples {
+        fs::write(&path, example).unwrap();
+        let resolved = load(path.to_str().unwrap(), None).unwrap_or_else(|error| panic!("{error}"));
+        for scale in resolved.scenario.scale.keys() {
+            load(path.to_str().unwrap(), Some(scale)).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}
+
+#[test]
+fn the_example_of_a_list_of_expected_findings_can_be_read() {
+    let readme = include_str!("../README.md");
+    let example = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Expected::parse(example).unwrap().position("new", "corrupt", "gpt"), Some(0));
 }
 
 #[test]

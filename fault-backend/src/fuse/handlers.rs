@@ -9,8 +9,8 @@ use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    BsdFileFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
 };
@@ -409,7 +409,9 @@ impl Filesystem for Server {
 /// e2fsck); it drops its pages when the file is opened again, and a reload drops them as well.
 fn caching(node: INodeNo, flags: OpenFlags) -> FopenFlags {
     match Slot::of_node(node.0) {
-        Some((slot, _)) if slot != Slot::Work && flags.acc_mode() == OpenAccMode::O_RDONLY => FopenFlags::empty(),
+        Some((slot, _)) if slot != Slot::Work && flags.acc_mode() == OpenAccMode::O_RDONLY => {
+            FopenFlags::empty()
+        }
         _ => FopenFlags::FOPEN_DIRECT_IO,
     }
 }

@@ -30,6 +30,7 @@ mod server;
 mod slot;
 mod state;
 mod verdict;
+mod xattrs;
 
 use std::fmt;
 use std::fs::File;
@@ -87,7 +88,7 @@ pub struct Run {
     /// Memory in bytes that the volume may hold beyond its base files; what would need more answers ENOSPC, and
     /// `statfs` says the same. None: no limit.
     pub limit_bytes: Option<u64>,
-    /// Bytes of payload that the log may hold. A run that writes more goes on, but its log ends there
+    /// Bytes that the log may hold. A run that writes more goes on, but its log ends there
     /// ([`Recorded::log_cut`]). None: no limit.
     pub log_limit_bytes: Option<u64>,
     /// Whether ops are written to the log. They are counted in any case.
@@ -211,6 +212,9 @@ impl Seam {
     /// # Errors
     /// The error that a fault made of it; EIO once the run is cut.
     pub fn barrier(&self, pid: i32) -> Result<(), Errno> {
+        if self.shared.lock().run.is_none() {
+            return Ok(());
+        }
         let caller = Caller { pid: u32::try_from(pid).unwrap_or_default(), ..Caller::default() };
         let flush = Change::Flush { ino: None, data_only: false };
         self.shared.change(caller, Slot::Work, flush).map(drop)
@@ -224,6 +228,6 @@ impl Seam {
     /// Ends the run, after the tool's end, and says what it did; none where there was no run. The slot keeps its
     /// content, but takes no more changes until the next [`Seam::load`] or [`Seam::begin`].
     pub fn end(&self) -> Option<Recorded> {
-        self.shared.lock().end()
+        self.shared.end()
     }
 }

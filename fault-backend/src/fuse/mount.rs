@@ -108,7 +108,13 @@ impl Mounted {
         let session = Session::new(server, &at, &config)
             .map_err(|source| MountError::Refused { at: at.clone(), source })?;
         let notifier = session.notifier();
-        let thread = serve(session, cpu, at.clone())?;
+        let thread = match serve(session, cpu, at.clone()) {
+            Ok(thread) => thread,
+            Err(error) => {
+                unmount(&at);
+                return Err(error);
+            }
+        };
         Ok(Self { at, notifier: Some(notifier), server: Some(thread) })
     }
 
@@ -161,7 +167,11 @@ fn serve(session: Session<Server>, cpu: Option<usize>, at: PathBuf) -> Result<Jo
         .map_err(MountError::Thread)?;
     match bound.recv() {
         Ok(Ok(())) => Ok(thread),
-        Ok(Err(source)) => Err(MountError::Cpu { cpu: cpu.unwrap_or_default(), source: source.into() }),
+        Ok(Err(source)) => {
+            // The session, and with it the mount, goes with the thread.
+            let _ = thread.join();
+            Err(MountError::Cpu { cpu: cpu.unwrap_or_default(), source: source.into() })
+        }
         Err(_) => Err(MountError::Thread(io::ErrorKind::BrokenPipe.into())),
     }
 }

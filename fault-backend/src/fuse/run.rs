@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::Wiring;
 use super::slot::{Content, Slot};
-use super::state::{Active, State};
+use super::state::State;
 use super::verdict::{End, Verdict};
+use super::{Recorded, Wiring};
 use crate::fault::torn_bytes;
 use crate::oplog::{OpKind, Outcome};
 use crate::volume::{Applied, Ino, Mutation, Volume};
@@ -47,6 +47,15 @@ pub(super) enum Change<'a> {
     Flush { ino: Option<Ino>, data_only: bool },
 }
 
+/// An op's run, and what has been asked of its supervisor. By the time the state is locked again, that run may be over
+/// and another one on.
+struct Asked<'a> {
+    run: u64,
+    wiring: &'a Wiring,
+    step: &'a Arc<str>,
+    caller: Caller,
+}
+
 /// What a change did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
@@ -73,6 +82,13 @@ impl Shared {
         self.closed.notify_all();
     }
 
+    /// Ends the run, and whatever still waits in it.
+    pub(super) fn end(&self) -> Option<Recorded> {
+        let recorded = self.lock().end();
+        self.closed.notify_all();
+        recorded
+    }
+
     /// A handler failed: nothing that the run does from here on can be trusted.
     pub(super) fn broke(&self) {
         let mut state = self.lock();
@@ -94,29 +110,29 @@ impl Shared {
     /// # Errors
     /// What the volume, the plan or the limit answers; EIO once the slot is closed.
     pub(super) fn change(&self, caller: Caller, slot: Slot, change: Change<'_>) -> Result<Done, Errno> {
-        let wiring = {
+        let (run, wiring) = {
             let mut state = self.lock();
             match &mut state.run {
-                Some(run) if slot == Slot::Work => run.wiring.clone(),
+                Some(run) if slot == Slot::Work => (run.id, run.wiring.clone()),
                 _ => return quietly(state.content_mut(slot), &change),
             }
         };
         let step = (wiring.step)();
-        let state = self.lock();
-        self.op(state, caller, &wiring, &step, change)
+        let asked = Asked { run, wiring: &wiring, step: &step, caller };
+        self.op(self.lock(), &asked, change)
     }
 
     /// Takes an op of the run through the plan.
     fn op<'a>(
         &'a self,
         mut state: Locked<'a>,
-        caller: Caller,
-        wiring: &Wiring,
-        step: &Arc<str>,
+        asked: &Asked<'_>,
         mut change: Change<'_>,
     ) -> Result<Done, Errno> {
-        if state.late() {
-            let cut_now = state.run.as_mut().is_some_and(Active::cut_at_first_op);
+        let Asked { wiring, step, caller, .. } = asked;
+        if state.late(asked.run) {
+            let mut active = state.run.as_mut().filter(|active| active.id == asked.run);
+            let cut_now = active.as_mut().is_some_and(|active| active.cut_at_first_op());
             drop(state);
             if cut_now {
                 (wiring.kill)();
@@ -124,10 +140,10 @@ impl Shared {
             return Err(Errno::EIO);
         }
         check(&state, &change)?;
-        let verdict = state.ask_plan(&change, &caller, step);
-        state = self.before(state, wiring, &verdict)?;
+        let verdict = state.ask_plan(&change, caller, step);
+        state = self.before(state, asked, &verdict)?;
 
-        let end = state.end_of(&change, &caller, &verdict);
+        let end = state.end_of(&change, caller, &verdict);
         let (result, outcome) = match end {
             End::Complete | End::KillAfter => (None, Outcome::Completed),
             End::Short(bytes) => {
@@ -149,13 +165,13 @@ impl Shared {
             }
             _ => Done::default(),
         };
-        state.record(&change, &caller, step, outcome);
+        state.record(&change, caller, step, outcome);
         if end.kills() {
             state.freeze();
             drop(state);
             (wiring.kill)();
         } else if !verdict.delay.is_zero() {
-            drop(self.wait(state, verdict.delay));
+            drop(self.wait(state, asked.run, verdict.delay));
         }
         result.unwrap_or(Ok(done))
     }
@@ -164,26 +180,26 @@ impl Shared {
     fn before<'a>(
         &'a self,
         mut state: Locked<'a>,
-        wiring: &Wiring,
+        asked: &Asked<'_>,
         verdict: &Verdict,
     ) -> Result<Locked<'a>, Errno> {
         if !verdict.signals.is_empty() {
             drop(state);
             for signal in &verdict.signals {
-                (wiring.signal)(*signal);
+                (asked.wiring.signal)(*signal);
             }
             state = self.lock();
         }
         if !verdict.delay.is_zero() {
-            state = self.wait(state, verdict.delay);
+            state = self.wait(state, asked.run, verdict.delay);
         }
-        if state.late() { Err(Errno::EIO) } else { Ok(state) }
+        if state.late(asked.run) { Err(Errno::EIO) } else { Ok(state) }
     }
 
-    /// Waits, unlocked, until the time is over or the run is cut.
-    fn wait<'a>(&'a self, mut state: Locked<'a>, delay: Duration) -> Locked<'a> {
+    /// Waits, unlocked, until the time is over or the run is cut or over.
+    fn wait<'a>(&'a self, mut state: Locked<'a>, run: u64, delay: Duration) -> Locked<'a> {
         let deadline = Instant::now() + delay;
-        while !state.content(Slot::Work).closed {
+        while state.is_on(run) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -229,6 +245,9 @@ impl Content {
         match change {
             Change::Write { ino, offset, data } => {
                 check_write(&self.volume, *ino, *offset, data.len())?;
+                if data.is_empty() {
+                    return Ok(Done::default());
+                }
                 let now = self.tick();
                 self.volume.write(*ino, *offset, data, now)?;
                 Ok(Done { written: data.len(), ..Done::default() })

@@ -14,7 +14,7 @@ use super::folders::{Folders, slot_named};
 use super::run::{Caller, Change, Done, Shared};
 use super::slot::Slot;
 use super::state::State;
-use crate::volume::{Ino, Mutation, Node, NodeKind, Owned, RenameMode, SetAttr, XattrMode};
+use crate::volume::{Ino, Mutation, Node, NodeKind, Owned, RenameMode, SetAttr};
 
 /// What `statfs` says where there is no limit: plenty, and the same on every machine.
 const SPACE_BYTES: u64 = 1 << 40;
@@ -46,7 +46,11 @@ impl Server {
     }
 
     /// Looks at a node.
-    fn with_node<T>(&self, node: INodeNo, look: impl FnOnce(Slot, Ino, &Node) -> Answer<T>) -> Answer<T> {
+    pub(super) fn with_node<T>(
+        &self,
+        node: INodeNo,
+        look: impl FnOnce(Slot, Ino, &Node) -> Answer<T>,
+    ) -> Answer<T> {
         let (slot, ino) = inside(node)?;
         let state = self.shared.lock();
         look(slot, ino, state.content(slot).volume.node(ino).ok_or(Errno::ESTALE)?)
@@ -308,47 +312,6 @@ impl Server {
         let mode = rename_mode(flags)?;
         self.change(request, slot, Mutation::Rename { from, from_name, to, to_name, mode }).map(drop)
     }
-
-    pub(super) fn set_xattr(
-        &self,
-        request: &Request,
-        node: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-    ) -> Answer<()> {
-        supported(name)?;
-        let (slot, ino) = inside(node)?;
-        let (name, mode) = (name.to_owned(), xattr_mode(flags)?);
-        self.change(request, slot, Mutation::SetXattr { ino, name, value: value.into(), mode }).map(drop)
-    }
-
-    pub(super) fn remove_xattr(&self, request: &Request, node: INodeNo, name: &OsStr) -> Answer<()> {
-        supported(name)?;
-        let (slot, ino) = inside(node)?;
-        self.change(request, slot, Mutation::RemoveXattr { ino, name: name.to_owned() }).map(drop)
-    }
-
-    pub(super) fn xattr_names(&self, request: &Request, node: INodeNo) -> Answer<Vec<u8>> {
-        if node == INodeNo::ROOT {
-            return Ok(Vec::new());
-        }
-        self.with_node(node, |_, _, node| {
-            // `trusted.` is for root's eyes only, as xattr(7) says.
-            let shown =
-                |name: &&std::ffi::OsString| request.uid() == 0 || !name.as_bytes().starts_with(b"trusted.");
-            let names = node.attr.xattrs.keys().filter(shown);
-            Ok(names.flat_map(|name| name.as_bytes().iter().copied().chain([0])).collect())
-        })
-    }
-
-    pub(super) fn xattr(&self, node: INodeNo, name: &OsStr) -> Answer<Vec<u8>> {
-        supported(name)?;
-        if node == INodeNo::ROOT {
-            return Err(Errno::ENODATA);
-        }
-        self.with_node(node, |_, _, node| node.xattr(name).map(<[u8]>::to_vec).ok_or(Errno::ENODATA))
-    }
 }
 
 /// What a setattr request asks for.
@@ -374,22 +337,6 @@ pub(super) fn current(state: &State, slot: Slot, handle: FileHandle) -> Answer<(
 
 pub(super) fn caller(request: &Request) -> Caller {
     Caller { pid: request.pid(), ..Caller::default() }
-}
-
-/// Namespaces that a volume keeps. POSIX ACLs (`system.`) would have to be enforced.
-pub(super) fn supported(name: &OsStr) -> Answer<()> {
-    let kept = [&b"user."[..], b"trusted.", b"security."];
-    let known = kept.iter().any(|space| name.as_bytes().starts_with(space));
-    if known { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
-}
-
-pub(super) fn xattr_mode(flags: i32) -> Answer<XattrMode> {
-    match flags {
-        0 => Ok(XattrMode::Any),
-        libc::XATTR_CREATE => Ok(XattrMode::Create),
-        libc::XATTR_REPLACE => Ok(XattrMode::Replace),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 pub(super) fn rename_mode(flags: RenameFlags) -> Answer<RenameMode> {

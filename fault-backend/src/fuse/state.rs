@@ -22,6 +22,7 @@ use crate::volume::{Ino, Mutation, Volume};
 pub(super) struct State {
     contents: [Content; Slot::ALL.len()],
     generations: u64,
+    runs: u64,
     pub run: Option<Active>,
     /// Whether the kernel allows shared mappings.
     pub maps: bool,
@@ -31,6 +32,8 @@ pub(super) struct State {
 /// A run that is on.
 #[derive(Debug)]
 pub(super) struct Active {
+    /// Number of the run.
+    pub id: u64,
     pub wiring: Wiring,
     pub broken: bool,
     plan: ArmedPlan,
@@ -59,6 +62,7 @@ impl Active {
     pub(super) fn new(run: Run) -> Self {
         let mut plan = ArmedPlan::new(run.plan.clone());
         Self {
+            id: 0,
             wiring: run.wiring.clone(),
             broken: false,
             cut_at_start: plan.cut_at_start(),
@@ -116,7 +120,7 @@ impl State {
     pub(super) fn new() -> Self {
         let contents = std::array::from_fn(|slot| Content::new(Volume::new(), slot as u64 + 1));
         let generations = Slot::ALL.len() as u64;
-        Self { contents, generations, run: None, maps: false, names: Names::default() }
+        Self { contents, generations, runs: 0, run: None, maps: false, names: Names::default() }
     }
 
     pub(super) fn content(&self, slot: Slot) -> &Content {
@@ -143,6 +147,8 @@ impl State {
     /// Begins a run.
     pub(super) fn begin(&mut self, mut run: Active) {
         self.names.clear();
+        self.runs += 1;
+        run.id = self.runs;
         let content = self.content_mut(Slot::Work);
         content.closed = run.cut_at_start;
         if run.run.limit_bytes.is_some() {
@@ -181,15 +187,20 @@ impl State {
         })
     }
 
-    /// Whether the run is cut, so that a change comes too late. It is counted.
-    pub(super) fn late(&mut self) -> bool {
-        let closed = self.content(Slot::Work).closed;
-        if let Some(run) = &mut self.run
-            && closed
+    /// Whether a run is on, and not cut.
+    pub(super) fn is_on(&self, run: u64) -> bool {
+        !self.content(Slot::Work).closed && self.run.as_ref().is_some_and(|active| active.id == run)
+    }
+
+    /// Whether a run is cut or over, so that its change comes too late. It is counted.
+    pub(super) fn late(&mut self, run: u64) -> bool {
+        let late = !self.is_on(run);
+        if let Some(active) = &mut self.run
+            && late
         {
-            run.refused_late += u64::from(run.frozen);
+            active.refused_late += u64::from(active.frozen && active.id == run);
         }
-        closed
+        late
     }
 
     /// Asks the plan about the next op.
@@ -289,12 +300,11 @@ impl State {
         if !run.run.record || run.log_cut {
             return;
         }
-        if let Change::Write { data, .. } = change {
-            run.log_bytes = run.log_bytes.saturating_add(data.len() as u64);
-            if run.run.log_limit_bytes.is_some_and(|limit| run.log_bytes > limit) {
-                run.log_cut = true;
-                return;
-            }
+        let payload = if let Change::Write { data, .. } = change { data.len() } else { 0 };
+        run.log_bytes = run.log_bytes.saturating_add((payload + size_of::<Op>()) as u64);
+        if run.run.log_limit_bytes.is_some_and(|limit| run.log_bytes > limit) {
+            run.log_cut = true;
+            return;
         }
         run.log.push(Op {
             number: run.ops,

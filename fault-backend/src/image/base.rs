@@ -41,19 +41,31 @@ impl Base {
     /// Reads a file's data once. Holes cost nothing, zeros no memory.
     pub fn open(file: File) -> io::Result<Self> {
         let len_bytes = file.metadata()?.len();
+        Self::read(file, len_bytes, next_extent)
+    }
+
+    /// Reads what `next_extent` says is no hole, from an offset on.
+    fn read(
+        file: File,
+        len_bytes: u64,
+        next_extent: impl Fn(&File, u64, u64) -> io::Result<Option<Range<u64>>>,
+    ) -> io::Result<Self> {
         let mut base = Self { file, len_bytes, runs: Vec::new(), sum: 0 };
         let mut buf = vec![0; (READ_CHUNKS * CHUNK) as usize];
         let mut at = 0;
-        while let Some(data) = base.next_extent(at)? {
+        while at < len_bytes
+            && let Some(data) = next_extent(&base.file, at, len_bytes)?
+        {
             // Extents begin and end with blocks of the host, which may be smaller than a chunk.
             at = at.max(data.start / CHUNK * CHUNK);
-            while at < data.end {
-                let part = &mut buf[..(base.len_bytes - at).min(READ_CHUNKS * CHUNK) as usize];
+            let end = data.end.next_multiple_of(CHUNK).min(len_bytes);
+            while at < end {
+                let part = &mut buf[..(end - at).min(READ_CHUNKS * CHUNK) as usize];
                 base.file.read_exact_at(part, at)?;
                 for (chunk, index) in part.chunks(CHUNK as usize).zip(at / CHUNK..) {
                     base.push(index, ContentId::of_chunk(index, chunk));
                 }
-                at += READ_CHUNKS * CHUNK;
+                at += part.len() as u64;
             }
         }
         Ok(base)
@@ -104,23 +116,6 @@ impl Base {
         self.file.read_exact_at(inside, offset)
     }
 
-    /// The next stretch of the file that the host does not know to be a hole.
-    fn next_extent(&self, at: u64) -> io::Result<Option<Range<u64>>> {
-        if at >= self.len_bytes {
-            return Ok(None);
-        }
-        let offset = i64::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let start = match lseek(&self.file, offset, Whence::SeekData) {
-            Ok(start) => start as u64,
-            Err(Errno::ENXIO) => return Ok(None),
-            // A file system that knows no holes.
-            Err(Errno::EINVAL | Errno::ENOTSUP) => return Ok(Some(at..self.len_bytes)),
-            Err(errno) => return Err(errno.into()),
-        };
-        let end = lseek(&self.file, start as i64, Whence::SeekHole)? as u64;
-        Ok(Some(start..end.min(self.len_bytes)))
-    }
-
     fn push(&mut self, index: u64, part: u128) {
         if part == 0 {
             return;
@@ -130,5 +125,49 @@ impl Base {
             Some(run) if run.end() == index => run.parts.push(part),
             _ => self.runs.push(Run { first: index, parts: vec![part] }),
         }
+    }
+}
+
+/// The next stretch of the file, from an offset on, that the host does not know to be a hole.
+fn next_extent(file: &File, at: u64, len_bytes: u64) -> io::Result<Option<Range<u64>>> {
+    let offset = i64::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let start = match lseek(file, offset, Whence::SeekData) {
+        Ok(start) => start as u64,
+        Err(Errno::ENXIO) => return Ok(None),
+        // A file system that knows no holes.
+        Err(Errno::EINVAL | Errno::ENOTSUP) => return Ok(Some(at..len_bytes)),
+        Err(errno) => return Err(errno.into()),
+    };
+    let end = lseek(file, start as i64, Whence::SeekHole)? as u64;
+    Ok(Some(start..end.min(len_bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content_id::CHUNK_BYTES;
+
+    #[test]
+    fn extents_that_begin_and_end_inside_a_chunk_give_whole_chunks() {
+        let mut bytes = vec![0; 5 * CHUNK_BYTES + 100];
+        for start in [512, 2560, 2 * CHUNK_BYTES + 1024, 5 * CHUNK_BYTES] {
+            bytes[start..start + 100].fill(7);
+        }
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let len_bytes = bytes.len() as u64;
+        // A host with blocks of 512 bytes.
+        let blocks = |_: &File, at: u64, len: u64| {
+            let has_data =
+                |block: &u64| bytes[*block as usize * 512..].iter().take(512).any(|byte| *byte != 0);
+            Ok((at / 512..len.div_ceil(512))
+                .find(has_data)
+                .map(|block| block * 512..(block * 512 + 512).min(len)))
+        };
+        let small = Base::read(file.try_clone().unwrap(), len_bytes, blocks).unwrap();
+        let whole = Base::open(file).unwrap();
+        assert_eq!(small.sum, whole.sum);
+        let chunks: Vec<u64> = small.data_chunks(0..9).map(|(index, _)| index).collect();
+        assert_eq!(chunks, [0, 2, 5]);
     }
 }

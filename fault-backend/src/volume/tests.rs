@@ -1,9 +1,11 @@
 //! Goal: a volume does what a file system of the host does, and its clones, ids and differences say so. Method: random
 //! mutations run on a volume and in a directory of the host beside each other, with the answers compared, and the
 //! directory read back at the end; a check of the tree's own consistency runs after each.
+#![allow(clippy::single_range_in_vec_init)]
 
 mod host;
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 
 use proptest::prelude::*;
@@ -36,7 +38,7 @@ pub(super) fn unlink(volume: &mut Volume, name: &str) -> Option<Ino> {
 
 /// Fails where names, counts and paths of a tree contradict each other.
 pub(super) fn check(volume: &Volume) {
-    let mut names: std::collections::HashMap<Ino, u32> = Default::default();
+    let mut names: HashMap<Ino, u32> = HashMap::new();
     for (path, ino) in volume.walk() {
         let node = volume.node(ino).expect("every name leads to an inode");
         assert_eq!(volume.resolve(&path), Some(ino));
@@ -213,7 +215,7 @@ fn names_of_one_file_are_told_apart_from_equal_copies() {
     link(&mut copied, ino, "b");
     create(&mut copied, "c");
     assert_ne!(linked.content_id(), copied.content_id());
-    let changes: Vec<String> = linked.diff(&copied).unwrap().iter().map(|c| format!("{:?}", c)).collect();
+    let changes: Vec<String> = linked.diff(&copied).unwrap().iter().map(|c| format!("{c:?}")).collect();
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].contains("alone") && changes[0].contains("same file as `a`"), "{changes:?}");
     // A name that goes leaves the path of the other one right.

@@ -126,7 +126,10 @@ pub(super) fn origin(loaded: &Loaded, seed: u64, setting: &Setting) -> Origin {
     Origin {
         seed,
         bug: setting.bug.clone(),
-        scenario_file: scenario_file(&loaded.name, &loaded.resolved),
+        scenario_file: match setting.exec {
+            Some(_) => None,
+            None => scenario_file(&loaded.name, &loaded.resolved),
+        },
         exec: setting.exec.as_ref().map(|spec| spec.to_word()),
         expected: loaded.resolved.expected.clone(),
     }

@@ -29,7 +29,8 @@ pub fn problems(gpt: &Gpt) -> Vec<String> {
 fn usable_over_table(gpt: &Gpt) -> Vec<String> {
     let Some(copy) = gpt.best() else { return Vec::new() };
     let usable = copy.usable_bytes();
-    let touched = structures(gpt).into_iter().filter(|(_, at)| usable.start < at.end && at.start < usable.end);
+    let touched =
+        structures(gpt).into_iter().filter(|(_, at)| usable.start < at.end && at.start < usable.end);
     touched.map(|(what, _)| format!("the usable range reaches into {what}")).collect()
 }
 
@@ -45,7 +46,11 @@ fn protective_mbr(gpt: &Gpt) -> Vec<String> {
         found.push(format!("the protective partition of the MBR covers {blocks} sectors, not {wanted}"));
     }
     if mbr.others > 0 {
-        found.push(format!("the MBR is a hybrid: it lists {} partitions besides the protective one", mbr.others));
+        let partitions = if mbr.others == 1 { "partition" } else { "partitions" };
+        found.push(format!(
+            "the MBR is a hybrid: it lists {} {partitions} besides the protective one",
+            mbr.others
+        ));
     }
     found
 }
@@ -80,9 +85,14 @@ pub fn impossible_entries(gpt: &Gpt) -> Vec<String> {
             ));
         }
         if p.extent.end > gpt.len_bytes {
-            found.push(format!("{name} ends at LBA {}, beyond the disk's last, {}", p.last_lba, last_lba(gpt)));
+            found.push(format!(
+                "{name} ends at LBA {}, beyond the disk's last, {}",
+                p.last_lba,
+                last_lba(gpt)
+            ));
         }
-        let over = structures(gpt).into_iter().filter(|(_, at)| p.extent.start < at.end && at.start < p.extent.end);
+        let over =
+            structures(gpt).into_iter().filter(|(_, at)| p.extent.start < at.end && at.start < p.extent.end);
         found.extend(over.map(|(what, _)| format!("{name} lies over {what}")));
     }
     partitions.sort_by_key(|p| p.first_lba);

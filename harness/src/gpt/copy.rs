@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use crc::{CRC_32_ISO_HDLC, Crc};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
 use super::entry::{ENTRY_BYTES, Guid, Partition, array};
 use crate::image::ReadAt;
@@ -32,7 +32,8 @@ pub const HEADER_FIELDS: [(&str, Range<usize>); 14] = [
 const MAX_ARRAY_BYTES: u64 = 2 << 20;
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const HEADER_BYTES: usize = 92;
-const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+/// Sixteen bytes at a time: a table is read in each state that is judged.
+static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 /// Which of the two copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +151,13 @@ pub struct Copy {
 
 impl Copy {
     /// Reads the copy whose header is at `lba`.
-    pub(super) fn read(disk: &dyn ReadAt, len_bytes: u64, sector: u32, side: Side, lba: u64) -> io::Result<Self> {
+    pub(super) fn read(
+        disk: &dyn ReadAt,
+        len_bytes: u64,
+        sector: u32,
+        side: Side,
+        lba: u64,
+    ) -> io::Result<Self> {
         let mut copy = Self {
             side,
             lba,
@@ -256,7 +263,12 @@ impl Copy {
 }
 
 /// One whole sector, or `None` where the disk has no such.
-pub(super) fn sector_at(disk: &dyn ReadAt, len_bytes: u64, sector: u32, lba: u64) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn sector_at(
+    disk: &dyn ReadAt,
+    len_bytes: u64,
+    sector: u32,
+    lba: u64,
+) -> io::Result<Option<Vec<u8>>> {
     let sector = u64::from(sector);
     let end = lba.checked_add(1).and_then(|next| next.checked_mul(sector));
     let Some(end) = end.filter(|end| *end <= len_bytes) else { return Ok(None) };

@@ -58,7 +58,8 @@ impl Gpt {
         for sector in SECTOR_SIZES {
             let gpt = Self::read_as(disk, len_bytes, sector, protective_mbr)?;
             let mut score = 4 * (weight(&gpt.primary) + weight(&gpt.backup));
-            if protective_mbr.is_some_and(|mbr| (u64::from(mbr.blocks) + 1) * u64::from(sector) == len_bytes) {
+            if protective_mbr.is_some_and(|mbr| (u64::from(mbr.blocks) + 1) * u64::from(sector) == len_bytes)
+            {
                 score += 1;
             }
             if best.as_ref().is_none_or(|(top, _)| score > *top) {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod problems;
+
 const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// A disk with one partition, `DATA`, as number 3.
@@ -75,6 +77,15 @@ impl Made {
         let crc = CRC32.checksum(&self.bytes[array..array + 128 * 128]);
         self.bytes[at + 88..at + 92].copy_from_slice(&crc.to_le_bytes());
         self.seal_header(header);
+    }
+
+    /// Sets a field of the partition's entry in both copies.
+    fn set_entry(&mut self, field: usize, value: u64) {
+        for (header, array) in [(1, 2), (self.last(), self.backup_array())] {
+            let at = self.at(array) + 2 * 128 + field;
+            self.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            self.seal(header, array);
+        }
     }
 
     fn seal_header(&mut self, header: u64) {

@@ -2,6 +2,7 @@
 //! at the cost of what differs; of directories on the host it is the files' names and bytes.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -50,7 +51,9 @@ impl fmt::Display for What {
             Self::Missing => f.write_str("is missing"),
             Self::LeftOver => f.write_str("is left over"),
             Self::Length { wanted, found } => write!(f, "is {found} bytes long, not {wanted}"),
-            Self::Data(ranges) => write!(f, "differs from byte {:#x} on", ranges.first().map_or(0, |r| r.start)),
+            Self::Data(ranges) => {
+                write!(f, "differs from byte {:#x} on", ranges.first().map_or(0, |r| r.start))
+            }
             Self::Attribute(text) => f.write_str(text),
         }
     }
@@ -131,21 +134,48 @@ fn by_files(wanted: View<'_>, found: View<'_>) -> io::Result<Vec<Difference>> {
         } else if wanted_files.binary_search(name).is_err() {
             push(What::LeftOver);
         } else {
-            let (wanted, found) = (wanted.open(name)?, found.open(name)?);
-            let (wanted_len, found_len) = (wanted.len_bytes()?, found.len_bytes()?);
-            let mut ranges = wanted.differences(&found)?;
-            if wanted_len != found_len {
-                push(What::Length { wanted: wanted_len, found: found_len });
-                let common = wanted_len.min(found_len);
-                ranges.retain_mut(|range| {
-                    range.end = range.end.min(common);
-                    range.start < range.end
-                });
-            }
-            if !ranges.is_empty() {
-                push(What::Data(ranges));
+            match (wanted.target(name)?, found.target(name)?) {
+                (None, None) => of_bytes(wanted, found, name, &mut push)?,
+                (Some(wanted), Some(found)) if wanted == found => {}
+                (wanted, found) => {
+                    let shown = |target: Option<OsString>| match target {
+                        Some(target) => format!("a link to `{}`", target.display()),
+                        None => "no link".to_owned(),
+                    };
+                    push(What::Attribute(format!("is {}, not {}", shown(found), shown(wanted))));
+                }
             }
         }
     }
     Ok(differences)
+}
+
+/// How the bytes of a file differ; what is no file in either has none.
+fn of_bytes(wanted: View<'_>, found: View<'_>, name: &Path, push: &mut dyn FnMut(What)) -> io::Result<()> {
+    let opened = |view: View<'_>| match view.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some),
+    };
+    let (wanted, found) = match (opened(wanted)?, opened(found)?) {
+        (Some(wanted), Some(found)) => (wanted, found),
+        (None, None) => return Ok(()),
+        _ => {
+            push(What::Attribute("is a file in one and none in the other".to_owned()));
+            return Ok(());
+        }
+    };
+    let (wanted_len, found_len) = (wanted.len_bytes()?, found.len_bytes()?);
+    let mut ranges = wanted.differences(&found)?;
+    if wanted_len != found_len {
+        push(What::Length { wanted: wanted_len, found: found_len });
+        let common = wanted_len.min(found_len);
+        ranges.retain_mut(|range| {
+            range.end = range.end.min(common);
+            range.start < range.end
+        });
+    }
+    if !ranges.is_empty() {
+        push(What::Data(ranges));
+    }
+    Ok(())
 }

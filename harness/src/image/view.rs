@@ -1,10 +1,13 @@
 //! A volume as it can be looked at, on either seam: a directory of the host, or a tree in memory.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use fault_backend::Volume;
+use fault_backend::volume::NodeKind;
 
 use super::{Bytes, files};
 use crate::stage::{Look, Saved};
@@ -24,14 +27,39 @@ pub enum View<'a> {
 }
 
 impl View<'_> {
-    /// A file of the volume; `NotFound` where there is none.
+    /// A file of the volume; `NotFound` where there is none, and for what is no file: links are not followed.
     pub fn open(&self, file: &Path) -> io::Result<Bytes> {
         match self {
-            Self::Dir(dir) => File::open(dir.join(file)).map(Bytes::File),
+            Self::Dir(dir) => {
+                let path = dir.join(file);
+                // Looked at before it is opened: opening a pipe would wait for a writer.
+                match path.symlink_metadata()?.file_type() {
+                    kind if kind.is_file() || kind.is_block_device() => File::open(path).map(Bytes::File),
+                    _ => Err(io::ErrorKind::NotFound.into()),
+                }
+            }
             Self::Memory(state) => match state.file(&Path::new(VOLUME).join(file)) {
                 Some(image) => Ok(Bytes::Image(image.clone())),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
+        }
+    }
+
+    /// Where a link of the volume leads to; `None` for what is none.
+    pub fn target(&self, link: &Path) -> io::Result<Option<OsString>> {
+        match self {
+            Self::Dir(dir) => {
+                let path = dir.join(link);
+                let is_link = path.symlink_metadata()?.is_symlink();
+                is_link.then(|| path.read_link().map(PathBuf::into_os_string)).transpose()
+            }
+            Self::Memory(state) => {
+                let node = state.resolve(&Path::new(VOLUME).join(link)).and_then(|ino| state.node(ino));
+                Ok(node.and_then(|node| match &node.kind {
+                    NodeKind::Symlink(target) => Some(target.clone()),
+                    _ => None,
+                }))
+            }
         }
     }
 

@@ -61,7 +61,9 @@ fn unexcused(
         };
         let mut extract = Extract::default();
         for range in ranges {
-            mask::outside(range.clone(), world.mask.ranges(path)).into_iter().for_each(|part| extract.add(part));
+            mask::outside(range.clone(), world.mask.ranges(path))
+                .into_iter()
+                .for_each(|part| extract.add(part));
         }
         if !extract.is_empty() {
             let layout = layout(wanted, path)?.or(layout(found, path)?);

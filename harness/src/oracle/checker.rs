@@ -56,7 +56,10 @@ pub(super) fn check(
     };
     if fs == FileSystem::Ext4 {
         let file = File::open(path)?;
-        return run(&source_argument(&file, extent.start), &[("E2FSCK_TIME", clock(disk, extent)?.to_string().into())]);
+        return run(
+            &source_argument(&file, extent.start),
+            &[("E2FSCK_TIME", clock(disk, extent)?.to_string().into())],
+        );
     }
     if *extent == (0..disk.bytes.len_bytes()?) {
         return run(path.as_os_str(), &[]);

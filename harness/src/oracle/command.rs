@@ -71,7 +71,9 @@ impl Command {
         let text = shown(&ended, copy);
         Ok(match ended {
             Ended::Exited { code, .. } if self.pass.contains(&code) => Outcome::Held,
-            Ended::Exited { code, .. } if self.not_measured.contains(&code) => Outcome::NotMeasured { why: text },
+            Ended::Exited { code, .. } if self.not_measured.contains(&code) => {
+                Outcome::NotMeasured { why: text }
+            }
             Ended::Exited { .. } => Outcome::failed(text),
             Ended::OutOfTime(_) | Ended::TooMuchOutput(_) => Outcome::Hung { what: text },
             Ended::Signalled(_) | Ended::NotFound => Outcome::NotMeasured { why: text },
@@ -106,7 +108,8 @@ impl Command {
             ("TZ".to_owned(), "UTC".into()),
             ("TMPDIR".to_owned(), temporary.path().into()),
         ]);
-        environment.extend(world.words.environment.iter().map(|(name, value)| (name.clone(), fill_in(value))));
+        environment
+            .extend(world.words.environment.iter().map(|(name, value)| (name.clone(), fill_in(value))));
         let program = Program {
             name: known.map_or(name.as_os_str(), |path| path.as_os_str()),
             arguments: words.iter().skip(1).map(fill_in).collect(),
@@ -138,7 +141,8 @@ impl Copy {
             return Ok(Self { volume: volume.to_owned(), scratch, _made: None });
         }
         let made = TempDir::new_in(&world.work).map_err(at(&world.work))?;
-        let copy = Self { volume: made.path().join("volume"), scratch: made.path().join(SCRATCH), _made: None };
+        let copy =
+            Self { volume: made.path().join("volume"), scratch: made.path().join(SCRATCH), _made: None };
         image::copy_sparse(volume, &copy.volume).map_err(at(volume))?;
         let scratch = &world.words.scratch;
         if scratch.is_dir() {

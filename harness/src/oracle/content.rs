@@ -53,7 +53,8 @@ impl Content {
                 Expected::Bytes(extent)
             } else {
                 if kind == Kind::Ext4 && !setup.reader.debugfs {
-                    let what = format!("extended attributes and hard links of {}", spot.name().replace('`', ""));
+                    let what =
+                        format!("extended attributes and hard links of {}", spot.name().replace('`', ""));
                     setup.leave_out(what, "debugfs");
                 }
                 let sector = disk.gpt()?.sector_bytes;
@@ -68,12 +69,7 @@ impl Content {
         Ok(Self { targets })
     }
 
-    pub fn ask(
-        &self,
-        number: usize,
-        subject: &Subject<'_>,
-        world: &mut World,
-    ) -> Result<Outcome, Halt> {
+    pub fn ask(&self, number: usize, subject: &Subject<'_>, world: &mut World) -> Result<Outcome, Halt> {
         ask_each(&self.targets, number, subject, world)
     }
 }

@@ -30,11 +30,14 @@ pub(super) struct Damage {
     pub harm: Harm,
 }
 
+/// Bytes, and the offset that they are for.
+pub(super) type Patch = (u64, Vec<u8>);
+
 /// What becomes of the file.
 #[derive(Debug)]
 pub(super) enum Harm {
     /// These bytes, each at its offset.
-    Bytes(Vec<(u64, Vec<u8>)>),
+    Bytes(Vec<Patch>),
     /// It is removed. Only of a state in memory, as the next.
     Gone,
     /// Another mode.
@@ -65,7 +68,9 @@ pub(super) fn damages(kind: &CheckKind, world: &World) -> Result<Vec<Damage>, Or
             let damaged = guarded.map(|guarded| {
                 let disk = world.baseline.disk(&guarded.file)?;
                 let what = match guarded.what {
-                    Guard::Range => format!("a changed byte at {:#x} of {}", guarded.extent.start, guarded.name()),
+                    Guard::Range => {
+                        format!("a changed byte at {:#x} of {}", guarded.extent.start, guarded.name())
+                    }
                     Guard::Partition(_) | Guard::File => format!("a changed byte in {}", guarded.name()),
                 };
                 Damage::invert(&disk, &guarded.file, &[(guarded.extent.start, 1)], what)
@@ -98,7 +103,9 @@ pub(super) fn damages(kind: &CheckKind, world: &World) -> Result<Vec<Damage>, Or
                 // A file system without any data has only its metadata to lose.
                 let run = match (data, target.kind) {
                     (Some(offset), _) => (offset, 1),
-                    (None, Kind::Fat) => metadata(&disk, &extent, FileSystem::Vfat).map_err(at(&disk.path))?,
+                    (None, Kind::Fat) => {
+                        metadata(&disk, &extent, FileSystem::Vfat).map_err(at(&disk.path))?
+                    }
                     (None, _) => metadata(&disk, &extent, FileSystem::Ext4).map_err(at(&disk.path))?,
                 };
                 let what = format!("changed data in {}", spot.name());
@@ -194,7 +201,9 @@ fn metadata(disk: &Disk, extent: &Range<u64>, fs: FileSystem) -> io::Result<(u64
             (start + u32_at(&group, 8) * block_bytes + u16_at(1024 + 0x58), 32)
         }
         // The first table's first entries; what is no FAT any more is damaged at its boot sector.
-        FileSystem::Vfat => (start + BootSector::parse(&head[..512]).map_or(0, |boot| boot.table_start()), 32),
+        FileSystem::Vfat => {
+            (start + BootSector::parse(&head[..512]).map_or(0, |boot| boot.table_start()), 32)
+        }
         // The magic number of the first allocation group's free space, in the second sector (XFS disk format;
         // sb_sectsize, big-endian, at 102).
         FileSystem::Xfs => (start + u64::from(u16::from_be_bytes([head[102], head[103]])), 4),

@@ -60,12 +60,7 @@ impl Fsck {
         Ok(Self { targets })
     }
 
-    pub fn ask(
-        &self,
-        number: usize,
-        subject: &Subject<'_>,
-        world: &mut World,
-    ) -> Result<Outcome, Halt> {
+    pub fn ask(&self, number: usize, subject: &Subject<'_>, world: &mut World) -> Result<Outcome, Halt> {
         ask_each(&self.targets, number, subject, world)
     }
 }

@@ -190,7 +190,8 @@ impl OracleSet {
         if asked.is_empty() {
             return Vec::new();
         }
-        let of_volume = look.memory.and_then(|state| state.content_id_at(Path::new(VOLUME))).unwrap_or(look.id);
+        let of_volume =
+            look.memory.and_then(|state| state.content_id_at(Path::new(VOLUME))).unwrap_or(look.id);
         let subject = Side::of_look(look).map(|side| Subject::new(side, Some((look.id, of_volume)), told));
         asked
             .into_iter()
@@ -222,7 +223,9 @@ impl Check {
     fn ask(&self, subject: &Subject<'_>, world: &mut World) -> Outcome {
         let number = self.number;
         let question = subject.ids.map(|(state, volume)| match self.kind {
-            CheckKind::Command(_) => Question::Command { number, id: state, told: command::told_id(subject.told) },
+            CheckKind::Command(_) => {
+                Question::Command { number, id: state, told: command::told_id(subject.told) }
+            }
             _ => Question::Volume { number, id: volume },
         });
         if let Some(answer) = question.and_then(|question| world.memory.recall(&question)) {

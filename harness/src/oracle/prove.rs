@@ -14,7 +14,7 @@ use reports::Exit;
 
 use crate::image::{self, VOLUME};
 
-use super::damage::{Damage, Harm, damages};
+use super::damage::{Damage, Harm, Patch, damages};
 use super::subject::{Side, Subject};
 use super::{Check, CheckKind, Halt, OracleError, Outcome, Told, World, at, chain};
 
@@ -65,12 +65,11 @@ impl Unproved {
     }
 }
 
+/// What was at the places of a damage before.
+type Patches = Vec<Patch>;
+
 /// Proves the checks one after the other.
-pub(super) fn prove(
-    checks: &[Check],
-    told: Told<'_>,
-    world: &mut World,
-) -> Result<Vec<String>, Unproved> {
+pub(super) fn prove(checks: &[Check], told: Told<'_>, world: &mut World) -> Result<Vec<String>, Unproved> {
     let place = world.work.join("proof");
     let made = match world.baseline.memory {
         Some(_) => Ok(()),
@@ -146,7 +145,9 @@ impl Prover<'_> {
         let oracle = self.check.name().to_owned();
         match outcome {
             Outcome::Failed { .. } => Ok(()),
-            Outcome::Held | Outcome::RolledBack => Err(Unproved::Silent { oracle, damage: damage.to_owned() }),
+            Outcome::Held | Outcome::RolledBack => {
+                Err(Unproved::Silent { oracle, damage: damage.to_owned() })
+            }
             Outcome::NotMeasured { why } | Outcome::Hung { what: why } => {
                 Err(Unproved::NotMeasured { oracle, why: format!("{damage}: {why}") })
             }
@@ -177,10 +178,8 @@ impl Prover<'_> {
             Some(damage) => damage.inflicted(baseline).map_err(at(&damage.file))?,
             None => baseline.clone(),
         };
-        let external = matches!(
-            self.check.kind,
-            CheckKind::Fsck(_) | CheckKind::Content(_) | CheckKind::Command(_)
-        );
+        let external =
+            matches!(self.check.kind, CheckKind::Fsck(_) | CheckKind::Content(_) | CheckKind::Command(_));
         if !external {
             return Side::new(&world.baseline.path, Some(&state));
         }
@@ -192,7 +191,7 @@ impl Prover<'_> {
 
 impl Damage {
     /// Writes the damage into a copy on the host; answers what was there.
-    fn inflict(&self, copy: &Path) -> Result<(PathBuf, Vec<(u64, Vec<u8>)>), OracleError> {
+    fn inflict(&self, copy: &Path) -> Result<(PathBuf, Patches), OracleError> {
         let path = copy.join(&self.file);
         let patches = match &self.harm {
             Harm::Bytes(patches) => patches.as_slice(),
@@ -205,7 +204,7 @@ impl Damage {
             file.read_exact_at(&mut before, *offset)?;
             Ok((*offset, before))
         });
-        let undo = undo.collect::<io::Result<Vec<_>>>().map_err(at(&path))?;
+        let undo = undo.collect::<io::Result<Patches>>().map_err(at(&path))?;
         write_all(&path, patches).map_err(at(&path))?;
         Ok((path, undo))
     }
@@ -233,7 +232,7 @@ impl Damage {
     }
 }
 
-fn write_all(path: &Path, patches: &[(u64, Vec<u8>)]) -> io::Result<()> {
+fn write_all(path: &Path, patches: &[Patch]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     patches.iter().try_for_each(|(offset, bytes)| file.write_all_at(bytes, *offset))
 }

@@ -131,7 +131,8 @@ pub fn run_limited(
     limits: Limits,
 ) -> io::Result<Ended> {
     let fixed = [("PATH", SEARCH_PATH.into()), ("LC_ALL", "C".into())];
-    let environment = fixed.iter().chain(environment).map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let environment =
+        fixed.iter().chain(environment).map(|(name, value)| ((*name).to_owned(), value.clone()));
     let program = Program {
         name: program.as_ref(),
         arguments: arguments.iter().map(OsString::from).collect(),

@@ -89,7 +89,8 @@ impl<'a> Setup<'a> {
             return None;
         }
         if prove.is_none() {
-            self.not_tested.push(format!("command oracle {name} was not proved: the scenario names no `prove`"));
+            self.not_tested
+                .push(format!("command oracle {name} was not proved: the scenario names no `prove`"));
         }
         // A scenario that was loaded has limits that can be read.
         let limits = Command::limits(time_limit)?;

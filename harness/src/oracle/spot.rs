@@ -38,7 +38,8 @@ impl Spot {
         partitions: &[String],
         offset: Option<&str>,
     ) -> Result<Vec<(Self, Range<u64>)>, OracleError> {
-        let unreadable = || setup.error_at("offset", None, Problem::Offset(offset.unwrap_or_default().to_owned()));
+        let unreadable =
+            || setup.error_at("offset", None, Problem::Offset(offset.unwrap_or_default().to_owned()));
         let spot = |place| Self { file: file.into(), place };
         match Target::parse(partitions, offset).ok_or_else(unreadable)? {
             Target::Offset(start) => {

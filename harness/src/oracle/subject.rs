@@ -123,6 +123,9 @@ pub(super) enum ExtentId {
     Delta(u128),
 }
 
+/// Sorted, disjoint ranges of bytes.
+type Ranges = Rc<[Range<u64>]>;
+
 /// A volume under judgement.
 pub(super) struct Subject<'a> {
     pub side: Side,
@@ -133,7 +136,7 @@ pub(super) struct Subject<'a> {
     written: Cell<bool>,
     disks: RefCell<HashMap<PathBuf, Rc<Disk>>>,
     /// Where each file differs from the baseline's; `None` where that was not found out.
-    differing: RefCell<HashMap<PathBuf, Option<Rc<[Range<u64>]>>>>,
+    differing: RefCell<HashMap<PathBuf, Option<Ranges>>>,
     /// All files were compared: those that are not listed are the baseline's.
     compared: Cell<bool>,
 }
@@ -196,7 +199,7 @@ impl<'a> Subject<'a> {
         self.compared.set(true);
     }
 
-    fn known_differences(&self, file: &Path) -> Option<Rc<[Range<u64>]>> {
+    fn known_differences(&self, file: &Path) -> Option<Ranges> {
         match self.differing.borrow().get(file) {
             Some(known) => known.clone(),
             None => self.compared.get().then(|| Rc::from([])),
@@ -220,7 +223,7 @@ impl<'a> Subject<'a> {
         let differing = match known {
             Some(known) => known,
             None => {
-                let found: Rc<[_]> = world.baseline.differences(file, image).map_err(at(&disk.path))?.into();
+                let found: Ranges = world.baseline.differences(file, image).map_err(at(&disk.path))?.into();
                 self.differing.borrow_mut().insert(file.to_owned(), Some(Rc::clone(&found)));
                 found
             }
@@ -271,7 +274,8 @@ fn delta_id(image: &Image, differing: &[Range<u64>], extent: &Range<u64>) -> io:
         let mut next = range.start;
         while let Some(data) = Image::next_data(image, next).filter(|data| *data < range.end) {
             let start = (data - (data - extent.start) % CHUNK_BYTES as u64).max(range.start);
-            let end = (start - (start - extent.start) % CHUNK_BYTES as u64 + CHUNK_BYTES as u64).min(range.end);
+            let end =
+                (start - (start - extent.start) % CHUNK_BYTES as u64 + CHUNK_BYTES as u64).min(range.end);
             let piece = &mut block[..(end - start) as usize];
             image.fill(start, piece)?;
             if !is_zero(piece) {
@@ -357,3 +361,5 @@ fn bytes(count: u64) -> String {
     if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
 }
 
+#[cfg(test)]
+mod tests;

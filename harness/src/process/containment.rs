@@ -6,7 +6,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -111,9 +113,11 @@ impl Containment {
 
 impl Drop for Containment {
     fn drop(&mut self) {
-        // It ends what is left.
+        // The launcher ends what is left.
         *self.lock() = None;
-        let Some(Cgroup { dir, .. }) = &self.cgroup else { return };
+        let Some(Cgroup { dir, kill }) = &self.cgroup else { return };
+        // Where it was killed, or found no end, it could not.
+        let _ = kill.write_at(b"1", 0);
         // The last member may need a moment to leave.
         for _ in 0..50 {
             match fs::remove_dir(dir) {
@@ -125,6 +129,9 @@ impl Drop for Containment {
 }
 
 const CGROUP_PREFIX: &str = "killpoint-";
+
+/// No name is used twice, since its first user may be about to remove it.
+static CGROUPS_MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A new cgroup below our own, or none where the hierarchy is missing, too old for `cgroup.kill` or read-only.
 fn own_cgroup() -> Option<Cgroup> {
@@ -138,7 +145,8 @@ fn own_cgroup() -> Option<Cgroup> {
     let own = memberships.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let parent = root.join(own);
     remove_abandoned(&parent);
-    for ordinal in 0..1000 {
+    for _ in 0..1000 {
+        let ordinal = CGROUPS_MADE.fetch_add(1, Ordering::Relaxed);
         let dir = parent.join(format!("{CGROUP_PREFIX}{}-{ordinal}", Pid::this()));
         match fs::create_dir(&dir) {
             Ok(()) => {

@@ -64,7 +64,6 @@ impl Keeper {
             .arg(launch::ARGUMENT)
             .arg(cgroup.unwrap_or(Path::new(launch::NO_CGROUP)))
             .env_clear()
-            .current_dir("/")
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -46,6 +46,8 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<()
     let cgroup = arguments.next().filter(|dir| dir != NO_CGROUP).map(PathBuf::from);
     // A copy that no tool inherits.
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    // It must not keep a file system busy.
+    std::env::set_current_dir("/")?;
     prctl::set_child_subreaper(true)?;
     // A tool that crashes must not leave a core file on the volume.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -143,6 +145,8 @@ impl Launcher {
             return Err(Failure(Stage::Process, Errno::ESRCH));
         }
         setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(Stage::Process.failed())?;
+        // The launcher blocks SIGCHLD, for which a tool may wait.
+        SigSet::empty().thread_set_mask().map_err(Stage::Process.failed())?;
         if let Some(mut procs) = self.procs.as_ref() {
             // cgroups(7): 0 stands for the writer.
             procs.write_all(b"0").map_err(|error| Failure(Stage::Cgroup, errno(&error)))?;

@@ -136,7 +136,7 @@ impl Outputs {
     pub(super) fn waitable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let found = self.lock();
         let open = [0, 1].map(|index| !found.streams[index].over);
-        let pipes = self.pipes.iter().zip(open).filter_map(|(pipe, open)| open.then(|| pipe.as_fd()));
+        let pipes = self.pipes.iter().zip(open).filter(|(_, open)| *open).map(|(pipe, _)| pipe.as_fd());
         std::iter::once(self.bell.as_fd()).chain(pipes)
     }
 

@@ -127,11 +127,12 @@ impl Runner {
         };
         let killer = Arc::new(Killer::new(self.containment.kill_file(), keeper.pid()));
         let result = job.run(keeper, &killer, on_mark);
-        killer.run_is_over();
         if matches!(result, Err(RunError::Launcher(_) | RunError::Wait(_) | RunError::Containment(_))) {
-            // It may be in the middle of anything: the next run gets a new one.
+            // The launcher may be in the middle of anything, or gone: the next run gets a new one.
+            killer.kill();
             *slot = None;
         }
+        killer.run_is_over();
         result
     }
 }

@@ -12,8 +12,8 @@ use fault_backend::fuse::{Recorded, Run, Seam, SeamOptions, Slot, Wiring};
 use fault_backend::oplog::{Op, OpLog, Outcome};
 use fault_backend::replay::Point;
 use fault_backend::volume::Volume;
-use fault_backend::{Action, Fault, FaultPlan, Region};
-use nix::mount::{MsFlags, mount};
+use fault_backend::{Action, ContentId, Fault, FaultPlan, Region};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -53,13 +53,15 @@ pub struct FuseStage {
     gpt_delay: Option<Duration>,
     disk: Option<Disk>,
     limit_bytes: u64,
+    /// Files of the user in whose place files of the seam are mounted.
+    stand_ins: Vec<PathBuf>,
     counting: bool,
     threads: Arc<AtomicU64>,
     seam: Arc<Mounted>,
     view: PathBuf,
     now: Volume,
     log: Option<Arc<OpLog>>,
-    entered: Option<(fault_backend::ContentId, fault_backend::ContentId)>,
+    entered: Option<(ContentId, ContentId)>,
 }
 
 /// The disk whose regions faults refer to.
@@ -129,6 +131,15 @@ impl fmt::Debug for FuseStage {
     }
 }
 
+impl Drop for FuseStage {
+    fn drop(&mut self) {
+        // What stands in for other files keeps the seam busy.
+        for target in self.stand_ins.drain(..).rev() {
+            let _ = umount2(&target, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 impl FuseStage {
     /// Mounts the seam with the fixture in it, and an empty scratch directory.
     pub fn new(
@@ -147,9 +158,10 @@ impl FuseStage {
         let mut now = Volume::new();
         now.graft(Path::new(VOLUME), &fixture.content.volume()?)?;
         now.insert_dir(Path::new(SCRATCH))?;
+        let mut stand_ins = Vec::new();
         if let Some(spec) = &setting.exec {
             seam.load(Slot::Work, now.clone());
-            stand_in(spec, &words.volume)?;
+            stand_ins = stand_in(spec, &words.volume)?;
         }
         Ok(Self {
             view: seam.path(Slot::View).join(VOLUME),
@@ -159,6 +171,7 @@ impl FuseStage {
             gpt_delay: setting.gpt_delay,
             disk: None,
             limit_bytes: (fixture.used_bytes * ROOM_SHARE).max(MIN_ROOM_BYTES),
+            stand_ins,
             counting: false,
             threads: Arc::default(),
             seam: Arc::new(Mounted { device, seam, running: Mutex::new(None) }),
@@ -212,6 +225,11 @@ impl FuseStage {
     /// Puts a state there, scratch directory and all.
     pub fn place_volume(&mut self, state: Volume) {
         self.now = state;
+    }
+
+    /// The state that is there.
+    pub fn now(&self) -> &Volume {
+        &self.now
     }
 
     /// Empties the scratch directory of a state; whether there was anything in it.
@@ -375,6 +393,16 @@ fn attempt(
     Ok(Attempt { run, failure, ops, cut, past, mapped: recorded.mapped })
 }
 
+/// Whether an op is about the volume and not about the scratch directory.
+pub fn is_in_volume(op: &Op) -> bool {
+    op.path.as_ref().is_none_or(|path| path.starts_with(VOLUME))
+}
+
+/// Content id of a state without its scratch directory.
+pub fn volume_id(state: &Volume) -> Option<ContentId> {
+    state.content_id_at(Path::new(VOLUME))
+}
+
 /// The ops as both seams know them. Their clock is the volume's, so each is placed behind the mark of its step.
 fn traces(log: &OpLog, marks: &[Mark]) -> Vec<OpTrace> {
     let trace = |op: &Op| {
@@ -418,16 +446,16 @@ fn bind_to_one_cpu() -> Result<usize, Error> {
 
 /// Puts the volume's files in the place of the user's, for this process and what it starts: nothing that is run can
 /// reach the files themselves any more. A mount follows its inode, which every state has at the same number.
-fn stand_in(spec: &Spec, volume: &Path) -> Result<(), Error> {
+fn stand_in(spec: &Spec, volume: &Path) -> Result<Vec<PathBuf>, Error> {
     let pairs = match &spec.volume {
         Some(dir) => vec![(volume.to_owned(), dir.clone())],
         None => spec.files().into_iter().map(|(name, path)| (volume.join(name), path)).collect(),
     };
-    for (from, to) in pairs {
-        mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|errno| Error::io(&to)(errno.into()))?;
+    for (from, to) in &pairs {
+        mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .map_err(|errno| Error::io(to)(errno.into()))?;
     }
-    Ok(())
+    Ok(pairs.into_iter().map(|(_, to)| to).collect())
 }
 
 /// A folder to mount at: the fixed one where this process has mounts of its own, else one in the working area.

@@ -53,18 +53,19 @@ fn checkers_that_see_nothing_or_never_end_are_found_out() {
     }
 }
 
-
 /// A file of zeros with a file system at 1 MiB.
 fn file_system_at_1m(file: &Path, make: &[&str]) {
     let image = file.with_extension("part");
     File::create(&image).and_then(|image| image.set_len(320 << 20)).expect("an empty image");
-    let program = scenarios::programs::find(make[0]).unwrap_or_else(|| panic!("{} is not installed", make[0]));
+    let program =
+        scenarios::programs::find(make[0]).unwrap_or_else(|| panic!("{} is not installed", make[0]));
     let output = Command::new(program).args(&make[1..]).arg(&image).output().expect("run it");
     assert!(output.status.success(), "{output:?}");
     let source = File::open(&image).expect("open it");
     let shifted = File::create(file).expect("create");
     shifted.set_len(321 << 20).expect("its length");
-    let state = fault_backend::Image::over(std::sync::Arc::new(fault_backend::Base::open(source).expect("a base")));
+    let state =
+        fault_backend::Image::over(std::sync::Arc::new(fault_backend::Base::open(source).expect("a base")));
     let mut buffer = vec![0; 4096];
     let mut at = 0;
     while let Some(data) = state.next_data(at) {

@@ -18,7 +18,8 @@ struct Checked {
 fn checked(seen: Seen, script: &str, keys: &str) -> Checked {
     let volume = TempDir::new().expect("a temporary folder");
     fs::write(volume.path().join("data"), "sound\n").expect("write");
-    let arguments = r#""{volume}", "{baseline}", "{start}", "{acks}", "{exit}", "{scratch}", "{scenario_dir}""#;
+    let arguments =
+        r#""{volume}", "{baseline}", "{start}", "{acks}", "{exit}", "{scratch}", "{scenario_dir}""#;
     let (folder, resolved) = scenario(&format!(
         r#"
 schema = 1
@@ -58,7 +59,11 @@ fn exit_codes_say_what_is_found_and_the_last_lines_why() {
             ("exit 0", "", Outcome::Held),
             ("exit 3", "pass = [3]", Outcome::Held),
             ("exit 0", "pass = [3]", failed("exits 0")),
-            ("seq 9; echo bad $1/data >&2; exit 1", "", failed("exits 1: 5 | 6 | 7 | 8 | 9 | bad {volume}/data")),
+            (
+                "seq 9; echo bad $1/data >&2; exit 1",
+                "",
+                failed("exits 1: 5 | 6 | 7 | 8 | 9 | bad {volume}/data"),
+            ),
             ("echo no reader; exit 77", "", Outcome::NotMeasured { why: "exits 77: no reader".to_owned() }),
             ("kill -ABRT $$", "", Outcome::NotMeasured { why: "dies of signal 6".to_owned() }),
             ("sleep 60", "time_limit = \"50ms\"", Outcome::Hung { what: "runs longer than 50ms".to_owned() }),
@@ -77,7 +82,7 @@ fn exit_codes_say_what_is_found_and_the_last_lines_why() {
 fn a_check_is_told_everything_and_inherits_nothing() {
     for seen in BOTH {
         let script = r#"test "$(cat $1/data $2/data $3/data)" = "$(printf "sound\nsound\nsound")" || exit 10
-            test "$4" = "$(printf "a\n{volume}")" || exit 11
+            test "$4" = "$(printf "a\n{%s}" volume)" || exit 11
             test "$5" = 4 || exit 12
             test -d "$6" && test "$PLACE" = "$6" || exit 13
             test -e "$7/scenario.toml" || exit 14
@@ -98,7 +103,8 @@ fn a_check_is_told_everything_and_inherits_nothing() {
 #[test]
 fn what_a_check_writes_is_gone_with_it() {
     for seen in BOTH {
-        let script = r#"echo spoilt > "$1/data"; echo more > "$1/more"; echo x > "$6/left"; echo x > "$TMPDIR/t""#;
+        let script =
+            r#"echo spoilt > "$1/data"; echo more > "$1/more"; echo x > "$6/left"; echo x > "$TMPDIR/t""#;
         let second = r#"[[oracle]]
 kind = "command"
 name = "second"
@@ -128,7 +134,10 @@ fn a_check_is_proved_by_the_damage_that_its_scenario_knows() {
 
         let mut blind = checked(seen, "true", prove);
         let silent = blind.bench.set.prove();
-        assert!(matches!(&silent, Err(Unproved::Silent { oracle, .. }) if oracle == "my check"), "{silent:?}");
+        assert!(
+            matches!(&silent, Err(Unproved::Silent { oracle, .. }) if oracle == "my check"),
+            "{silent:?}"
+        );
 
         let mut unproved = checked(seen, "true", "");
         assert_eq!(unproved.bench.set.prove().expect("the others"), ["baseline"]);
@@ -136,12 +145,15 @@ fn a_check_is_proved_by_the_damage_that_its_scenario_knows() {
         assert_eq!(left_out, ["command oracle my check was not proved: the scenario names no `prove`"]);
 
         // The acknowledgements of the uninterrupted run are those of the proof.
-        let mut acks = checked(seen, r#"test "$4" = "$(printf "first\nlast")" && grep -q sound "$1/data""#, prove);
+        let mut acks =
+            checked(seen, r#"test "$4" = "$(printf "first\nlast")" && grep -q sound "$1/data""#, prove);
         assert_eq!(acks.bench.set.prove().expect("it objects"), ["baseline", "my check"]);
 
         let mut fails = checked(seen, "echo always; exit 1", prove);
         let fails = fails.bench.set.prove();
-        assert!(matches!(&fails, Err(Unproved::BaselineFails { explain, .. }) if explain == "exits 1: always"));
+        assert!(
+            matches!(&fails, Err(Unproved::BaselineFails { explain, .. }) if explain == "exits 1: always")
+        );
     }
 }
 

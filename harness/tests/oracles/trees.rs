@@ -29,6 +29,7 @@ run = ["true"]
 /// Two files, a link and a folder.
 fn tree() -> TempDir {
     let volume = TempDir::new().expect("a temporary folder");
+    fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::create_dir(volume.path().join("below")).expect("a folder");
     fs::write(volume.path().join("a"), vec![1; 10_000]).expect("write");
     fs::write(volume.path().join("below/b"), vec![2; 300]).expect("write");
@@ -84,14 +85,16 @@ fn every_difference_of_a_tree_is_told_by_its_path() {
         ),
         (
             |v| fs::set_permissions(v, fs::Permissions::from_mode(0o711)).expect("chmod"),
-            "`.` has mode 0711, not 0700",
+            "`.` has mode 0711, not 0755",
         ),
     ];
     let volume = tree();
     for (change, explain) in cases {
         let mut bench = bench(Seen::InMemory, "", volume.path(), volume.path(), &[]);
         change(&bench.volume());
-        let Outcome::Failed { explain: found } = bench.outcome("baseline") else { panic!("not seen: {explain}") };
+        let Outcome::Failed { explain: found } = bench.outcome("baseline") else {
+            panic!("not seen: {explain}")
+        };
         let sorted = |text: &str| {
             let mut parts: Vec<String> = text.split("; ").map(str::to_owned).collect();
             parts.sort();
@@ -228,7 +231,8 @@ fn set_in_memory(resolved: &Resolved, work: &Path, baseline: &Saved) -> OracleSe
     let checkers =
         Checkers { work: work.to_owned(), lacking: Vec::new(), words, acks: Vec::new(), show: None };
     let mask = Mask::measure(&[baseline.clone(), baseline.clone()], &[], 0.001).expect("a mask");
-    OracleSet::new(resolved, &resolved.scenario.phase[0], baseline, baseline, mask, checkers).expect("oracles")
+    OracleSet::new(resolved, &resolved.scenario.phase[0], baseline, baseline, mask, checkers)
+        .expect("oracles")
 }
 
 /// A terabyte that nobody can read in a test's time: what is judged is what differs.

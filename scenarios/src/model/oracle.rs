@@ -79,7 +79,7 @@ pub enum Oracle {
         files: Vec<String>,
     },
     /// The file system's own checker finds nothing (`e2fsck -fn`, `fsck.fat -n`, `xfs_repair -n`, `btrfs check`,
-    /// `ntfsresize --check`). With neither `partitions` nor `offset`, the file system is the whole file.
+    /// `ntfsresize --info`, which accounts for every cluster; its `--check` doesn't). With neither `partitions` nor `offset`, the file system is the whole file.
     Fsck {
         /// File inside the volume.
         #[serde(default = "default_file")]
@@ -234,7 +234,7 @@ pub enum FileSystem {
     Xfs,
     /// btrfs: `btrfs check`.
     Btrfs,
-    /// NTFS: `ntfsresize --check`.
+    /// NTFS: `ntfsresize --info`.
     Ntfs,
 }
 

@@ -53,7 +53,9 @@ impl Target {
         match (partitions, at) {
             ([], None) => Some(Self::Offset(0)),
             ([], Some(text)) => offset(text).map(Self::Offset),
-            (names, None) => Some(Self::Partitions(names.iter().map(|name| PartitionRef::parse(name)).collect())),
+            (names, None) => {
+                Some(Self::Partitions(names.iter().map(|name| PartitionRef::parse(name)).collect()))
+            }
             (_, Some(_)) => None,
         }
     }
@@ -101,7 +103,9 @@ pub fn range(text: &str) -> Option<Range<u64>> {
 pub fn offset(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         // `from_str_radix` would take a sign.
-        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
+        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => {
+            u64::from_str_radix(hex, 16).ok()
+        }
         Some(_) => None,
         None => size::parse(text).ok(),
     }

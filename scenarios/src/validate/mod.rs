@@ -6,7 +6,8 @@ mod oracles;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 pub(crate) use oracles::files_of_oracles;
 
@@ -90,12 +91,14 @@ fn fixture(fixture: &Fixture) -> Result<Option<Layout>, Fault> {
     ];
     let given: Vec<&str> = ways.into_iter().filter_map(|(way, given)| given.then_some(way)).collect();
     if given.len() != 1 {
-        let problem = match given.last() {
-            None if !fixture.partition.is_empty() => Problem::PartitionsWithoutDisk,
-            None => Problem::FixtureKinds { found: "none".to_owned() },
-            Some(_) => Problem::FixtureKinds { found: given.join(" and ") },
+        let found: Vec<String> = given.iter().map(|way| (*way).to_owned()).collect();
+        let problem = match given.is_empty() && !fixture.partition.is_empty() {
+            true => Problem::PartitionsWithoutDisk,
+            false => Problem::FixtureKinds { found },
         };
-        return Err(Fault::new([key_path!["fixture"], given.last().map_or(key_path![], |way| key_path![*way])].concat(), problem));
+        // The last one is the one too many; where none is given, the table itself is shown.
+        let path = key_path!["fixture"].into_iter().chain(given.last().map(|way| Step::from(*way)));
+        return Err(Fault::new(path.collect(), problem));
     }
     if fixture.kind() != FixtureKind::Builder && !fixture.partition.is_empty() {
         return Err(Fault::new(key_path!["fixture", "partition", 0], Problem::PartitionsWithoutDisk));
@@ -197,28 +200,46 @@ fn labels(names: &[String], layout: &Layout, path: impl Fn(usize) -> Vec<Step>) 
     Ok(())
 }
 
-/// Where a toml error stands. Tables that are chosen by their `kind` lose the place of what is inside them, so that an
-/// unknown key's error points at the whole table: the key is the first of that name from there on.
+/// Where a toml error stands. Tables that are chosen by their `kind` lose the place of what is inside them, so that the
+/// error of an unknown key or word points at the whole table: it is the first such key or word from there on.
 pub(crate) fn span_of_toml_error(text: &str, error: &toml::de::Error) -> Option<Range<usize>> {
     let span = error.span()?;
-    let unknown = error.message().strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
-    let (Some((name, _)), Ok(root)) = (unknown, DeTable::parse(text)) else {
-        return Some(span);
+    let named = |what: &str| Some(error.message().strip_prefix(what)?.split_once('`')?.0.to_owned());
+    let wanted = match (named("unknown field `"), named("unknown variant `")) {
+        (Some(key), _) => Wanted::Key(key),
+        (None, Some(word)) => Wanted::Word(word),
+        (None, None) => return Some(span),
     };
-    let mut keys = Vec::new();
-    keys_named(name, root.get_ref(), &mut keys);
-    keys.into_iter().filter(|key| key.start >= span.start).min_by_key(|key| key.start).or(Some(span))
+    let root = DeTable::parse(text).ok()?;
+    let mut found = Vec::new();
+    places_in(root.get_ref(), &wanted, &mut found);
+    found.into_iter().filter(|place| place.start >= span.start).min_by_key(|place| place.start).or(Some(span))
 }
 
-fn keys_named(name: &str, table: &DeTable<'_>, found: &mut Vec<Range<usize>>) {
+/// What an error is about.
+enum Wanted {
+    /// A key.
+    Key(String),
+    /// A value that is this text.
+    Word(String),
+}
+
+fn places_in(table: &DeTable<'_>, wanted: &Wanted, found: &mut Vec<Range<usize>>) {
     for (key, value) in table {
-        if key.get_ref() == name {
+        if matches!(wanted, Wanted::Key(name) if key.get_ref() == name) {
             found.push(key.span());
         }
-        let single = value.get_ref().as_table();
-        let several = value.get_ref().as_array().into_iter().flatten();
-        for inner in single.into_iter().chain(several.filter_map(|item| item.get_ref().as_table())) {
-            keys_named(name, inner, found);
+        places_in_value(value, wanted, found);
+    }
+}
+
+fn places_in_value(value: &Spanned<DeValue<'_>>, wanted: &Wanted, found: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => places_in(table, wanted, found),
+        DeValue::Array(items) => items.iter().for_each(|item| places_in_value(item, wanted, found)),
+        DeValue::String(text) if matches!(wanted, Wanted::Word(word) if text == word) => {
+            found.push(value.span());
         }
+        _ => {}
     }
 }

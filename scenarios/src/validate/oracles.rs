@@ -7,9 +7,7 @@ use super::{duration, volume_path};
 use crate::error::{Fault, Problem};
 use crate::fixture::layout::{self, Layout};
 use crate::locate::{Step, key_path};
-use crate::model::{
-    ContentSpec, FileSystem, Mask, Oracle, PartitionRef, Scenario, Target, offset, range,
-};
+use crate::model::{ContentSpec, FileSystem, Mask, Oracle, PartitionRef, Scenario, Target, offset, range};
 
 /// Checks all oracles; `layout` is there where a disk is declared.
 pub(super) fn check(scenario: &Scenario, layout: Option<&Layout>) -> Result<(), Fault> {
@@ -142,7 +140,8 @@ fn strings(oracle: &Oracle, place: usize) -> Result<(), Fault> {
 
 /// What a declared disk tells about the partitions that an oracle names.
 fn partitions(scenario: &Scenario, layout: &Layout, oracle: &Oracle, place: usize) -> Result<(), Fault> {
-    if let Oracle::Fsck { partitions, offset: None, .. } | Oracle::Content { partitions, offset: None, .. } = oracle
+    if let Oracle::Fsck { partitions, offset: None, .. } | Oracle::Content { partitions, offset: None, .. } =
+        oracle
         && partitions.is_empty()
     {
         // A declared disk is never a bare file system.
