@@ -111,6 +111,8 @@ pub struct PreparedPhase {
     pub ops: u64,
     /// The first uninterrupted run, on a seam that records.
     pub log: Option<Arc<OpLog>>,
+    /// Bytes that differ between uninterrupted runs, or that the scenario excuses.
+    pub mask: Mask,
     /// How uninterrupted runs differ in what they do.
     pub varies: Varies,
 }
@@ -122,8 +124,10 @@ pub enum Varies {
     No,
     /// In names or data below the scratch directory alone.
     InScratch,
-    /// In what they do to the volume.
-    InVolume,
+    /// In what they write to the volume, but not in where and in which order.
+    InPayload,
+    /// In where or in which order they change the volume.
+    InOrder,
     /// They write through a shared mapping, whose pages arrive when the kernel pleases.
     Mapped,
 }
@@ -308,7 +312,8 @@ fn baseline(
         true => Varies::Mapped,
         false if same(|_| true) => Varies::No,
         false if same(fuse::is_in_volume) => Varies::InScratch,
-        false => Varies::InVolume,
+        false if logs.windows(2).all(|pair| pair[0].same_shape(&pair[1])) => Varies::InPayload,
+        false => Varies::InOrder,
     };
     let quickest = attempts.iter().min_by_key(|attempt| attempt.run.wall).cloned();
     let (Some(state), Some(quickest)) = (states.pop(), quickest) else {
@@ -350,7 +355,7 @@ fn prepare_phase(
         acks: first.acks().collect(),
         show: ground.stage.showcase(),
     };
-    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask, checkers)?;
+    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask.clone(), checkers)?;
     for what in oracles.not_tested() {
         stream.emit(&Event::NotTested { what: format!("phase `{}`: {what}", phase.name) })?;
     }
@@ -373,6 +378,7 @@ fn prepare_phase(
         window: Window::new(&steps),
         ops: first.ops.len() as u64,
         log,
+        mask,
         varies,
     })
 }

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use fault_backend::ContentId;
 use fault_backend::oplog::OpLog;
 use fault_backend::replay::Replay;
-use fault_backend::volume::Volume;
+use fault_backend::volume::{Volume, What};
 use rand::RngExt;
 use reports::{Event, Point, Stream};
 use scenarios::model::ScratchPolicy;
 
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
+use crate::mask::outside;
 use crate::points::{CrashPoint, Points, Torn, TornUnit};
 use crate::prepare::{Ground, Prepared, PreparedPhase, Varies};
 use crate::record::{Place, Recorder};
 use crate::seeds;
 use crate::stage::Cut;
-use crate::stage::fuse::volume_id;
+use crate::stage::fuse::{in_volume, volume_id};
 use crate::store::Past;
 use crate::token::TokenKill;
 
@@ -207,7 +208,7 @@ fn live_checks(
     if plan.live_checks == 0 {
         return Ok(());
     }
-    if phase.varies == Varies::InVolume {
+    if phase.varies == Varies::InOrder {
         let what = format!(
             "phase `{}`: live kills, since its uninterrupted runs differ in their ops; its states are those of its first \
              run",
@@ -219,16 +220,11 @@ fn live_checks(
     let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
     let mut replay = Replay::new(start, &log);
     for point in drawn(points, plan, &phase.phase.name, log.len()) {
-        // What a tool names at random below its scratch directory is another name each time.
-        let id = match phase.varies {
-            Varies::InScratch => volume_id,
-            _ => |state: &Volume| Some(state.content_id()),
-        };
-        let recorded = id(&replay.state(point.point)?);
+        let recorded = replay.state(point.point)?;
         let mut chain = Chain::begin(ground, phase)?;
         let step = chain.cut(&Cut::Op(point.fault()), false)?;
         let landed = matches!(step, Step::Crashed(_));
-        let agreed = landed && id(ground.stage.fuse()?.now()) == recorded;
+        let agreed = landed && agree(phase, ground.stage.fuse()?.now(), &recorded)?;
         let event = Event::LiveCheck {
             phase: phase.phase.name.clone(),
             point: point.describe(),
@@ -238,6 +234,32 @@ fn live_checks(
         stream.emit(&event)?;
     }
     Ok(())
+}
+
+/// Whether a live kill left what the recording says, as far as two runs can leave the same.
+fn agree(phase: &PreparedPhase, live: &Volume, recorded: &Volume) -> Result<bool, Error> {
+    if live.content_id() == recorded.content_id() {
+        return Ok(true);
+    }
+    Ok(match phase.varies {
+        // What a tool names at random below its scratch directory has another name each time.
+        Varies::InScratch => volume_id(live) == volume_id(recorded),
+        Varies::InPayload => differ_in_masked_bytes(phase, live, recorded)?,
+        Varies::No | Varies::InOrder | Varies::Mapped => false,
+    })
+}
+
+/// Whether nothing but bytes that differ between uninterrupted runs tells two volumes apart.
+fn differ_in_masked_bytes(phase: &PreparedPhase, a: &Volume, b: &Volume) -> Result<bool, Error> {
+    for change in a.diff(b).map_err(Error::io("the volume"))? {
+        let Some(file) = in_volume(&change.path) else { continue };
+        let What::Data(ranges) = change.what else { return Ok(false) };
+        let excused = phase.mask.ranges(file);
+        if ranges.into_iter().any(|range| !outside(range, excused).is_empty()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Points for live kills, spread over the run: one drawn from each of as many equal parts. The end of the run is no

@@ -120,7 +120,7 @@ pub struct Reader {
 
 impl Reader {
     /// Reads the tree in an extent of a disk, which on the host is the file `path`. Data that can't equal what is
-    /// expected (other size) isn't read.
+    /// expected (other size) isn't read, and where anything differs, extended attributes and links aren't asked for.
     pub fn read(
         &self,
         kind: Kind,
@@ -133,8 +133,12 @@ impl Reader {
             Kind::Fat => Ok(fat::read(disk, extent, sector_bytes, expected)?.0),
             Kind::Ext4 => {
                 let mut tree = ext4::read(disk, extent, expected)?;
-                if self.debugfs {
+                tree.partial = true;
+                // What differs already need not be asked for more.
+                let differs = expected.is_some_and(|expected| !expected.differences(&tree, 1).is_empty());
+                if self.debugfs && !differs {
                     xattr::add(&mut tree, &File::open(path)?, extent.start, &self.work)?;
+                    tree.partial = false;
                 }
                 Ok(tree)
             }

@@ -19,7 +19,15 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub struct Tree {
     /// Facts by path.
     pub nodes: BTreeMap<Vec<u8>, Facts>,
+    /// Extended attributes, and which names are one file, were not asked for: they are not compared.
+    pub partial: bool,
 }
+
+/// Begin of the name of an extended attribute's fact.
+pub(super) const XATTR: &str = "xattr ";
+
+/// The fact that names are one file.
+pub(super) const SAME_FILE: &str = "same file as";
 
 impl Tree {
     /// Whether data is worth reading: it may equal what is expected.
@@ -32,6 +40,8 @@ impl Tree {
     /// How `now` differs from this tree, a line for each difference, at most `limit` and then a count.
     pub fn differences(&self, now: &Self, limit: usize) -> Vec<String> {
         let mut lines = Vec::new();
+        let partial = self.partial || now.partial;
+        let compared = |name: &&String| !partial || !name.starts_with(XATTR) && name.as_str() != SAME_FILE;
         let paths: BTreeSet<&Vec<u8>> = self.nodes.keys().chain(now.nodes.keys()).collect();
         for path in paths {
             let shown = shown(path);
@@ -42,6 +52,7 @@ impl Tree {
                     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
                     let changes: Vec<String> = names
                         .into_iter()
+                        .filter(compared)
                         .filter_map(|name| change(name, before.get(name), after.get(name)))
                         .collect();
                     if !changes.is_empty() {

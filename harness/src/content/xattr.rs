@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::oracle::{Ended, Limits, run_limited, source_argument};
 
-use super::tree::{DIRECTORY, shown};
+use super::tree::{DIRECTORY, SAME_FILE, XATTR, shown};
 use super::{Tree, TreeError};
 
 /// debugfs prints a few hundred bytes per path.
@@ -39,7 +39,7 @@ pub(super) fn add(tree: &mut Tree, disk: &File, offset: u64, work: &Path) -> Res
         } else {
             for (name, value) in answer.iter().filter_map(|line| attribute(line)) {
                 match value {
-                    Some(value) => insert(tree, path, format!("xattr {name}"), value),
+                    Some(value) => insert(tree, path, format!("{XATTR}{name}"), value),
                     None => long.push(("ea_get -x", *path, name)),
                 }
             }
@@ -48,7 +48,7 @@ pub(super) fn add(tree: &mut Tree, disk: &File, offset: u64, work: &Path) -> Res
     for names in inodes.into_values().filter(|names| names.len() > 1) {
         for name in &names {
             let others: Vec<String> = names.iter().filter(|other| *other != name).map(|n| shown(n)).collect();
-            insert(tree, name, "same file as".to_owned(), others.join(" "));
+            insert(tree, name, SAME_FILE.to_owned(), others.join(" "));
         }
     }
     if !long.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn add(tree: &mut Tree, disk: &File, offset: u64, work: &Path) -> Res
         for ((_, path, name), answer) in long.iter().zip(answers) {
             let value: Vec<String> =
                 answer.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-            insert(tree, path, format!("xattr {name}"), value.join(" ").trim_end().to_owned());
+            insert(tree, path, format!("{XATTR}{name}"), value.join(" ").trim_end().to_owned());
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::IoSliceMut;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -50,7 +50,6 @@ impl<'a> Traps<'a> {
 
     /// What is readable when a call waits.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.listener.as_fd()
     }
 
