@@ -3,7 +3,8 @@
 //! what cuts it, or in the state that it begins with.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use fault_backend::{Action, ContentId, Fault};
@@ -12,8 +13,10 @@ use scenarios::model::Oracle;
 
 use crate::error::Error;
 use crate::gpt::Gpt;
+use crate::image::View;
 use crate::judge::{Asked, Judgement, judge};
-use crate::oracle::{Answer, Outcome};
+use crate::oracle::{Answer, Outcome, Told};
+use crate::process::End;
 use crate::prepare::{Ground, PreparedPhase, full_check};
 use crate::stage::{Attempt, Cut, Job, Look, Which};
 use crate::store::Past;
@@ -173,7 +176,11 @@ impl<'a> Chain<'a> {
             .collect();
         acks.extend(attempt.acks());
         let look = ground.stage.look()?;
-        let at_end = phase.oracles.at_end(&look, &acks);
+        let exit = match attempt.run.end {
+            End::Exited(code) => Some(code),
+            _ => None,
+        };
+        let at_end = phase.oracles.at_end(&look, Told { acks: &acks, exit });
         answers.extend(at_end.into_iter().map(|answer| (Asked::AtEnd, answer)));
         if attempt.failure.is_none() && asks_for_idempotence(ground) {
             answers.push((Asked::AtEnd, run_again(ground, phase)?));
@@ -213,7 +220,7 @@ pub fn sample(ground: &mut Ground, phase: &mut PreparedPhase, acks: &[String]) -
         Some(file) => sample_gpt(&look, file)?,
         None => None,
     };
-    let copies = phase.copies.sample(look.path, look.hashes).map_err(Error::io(look.path))?;
+    let copies = phase.copies.sample(&look, look.hashes).map_err(Error::io(look.path))?;
     Ok(Sample {
         content_id: look.id,
         gpt,
@@ -223,11 +230,11 @@ pub fn sample(ground: &mut Ground, phase: &mut PreparedPhase, acks: &[String]) -
 }
 
 /// The table of the volume's disk; none where the tool had not made it yet.
-fn sample_gpt(look: &Look<'_>, file: &std::path::Path) -> Result<Option<GptSample>, Error> {
-    let path = look.path.join(file);
-    match File::open(&path) {
-        Ok(disk) => Ok(Some(Gpt::read(&disk).map_err(Error::io(&path))?.sample())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(&path)(error)),
+fn sample_gpt(look: &Look<'_>, file: &Path) -> Result<Option<GptSample>, Error> {
+    let failed = |source| Error::io(look.path.join(file))(source);
+    match View::from(look).open(file) {
+        Ok(disk) => Ok(Some(Gpt::read(&disk).map_err(failed)?.sample())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
     }
 }

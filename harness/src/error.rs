@@ -127,14 +127,12 @@ pub enum Error {
     #[error(transparent)]
     Exec(#[from] ExecError),
     /// FUSE can't be used.
-    #[error("the FUSE seam can't be used: {why}; `--seam in-process` needs none, for tools that link the hook")]
+    #[error("the FUSE seam can't be used: {why}; `run --seam in-process` needs none, but of tools that don't link the hook it \
+         can't bring a kill back")]
     NoFuse {
         /// What lacks.
         why: &'static str,
     },
-    /// The in-process seam can't be used.
-    #[error("the in-process seam works only on tools that link the hook, and this scenario runs others")]
-    NoHook,
     /// Something that only a recorded run can give.
     #[error("this needs a recorded run, which only the FUSE seam makes")]
     NotRecorded,
@@ -147,6 +145,13 @@ pub enum Error {
     /// No CPU can be chosen.
     #[error("killpoint can't be bound to one CPU")]
     Cpu(#[source] Errno),
+    /// A run that is too long to be recorded.
+    #[error("the run writes more than {limit}, which is the most that is recorded; try it on a smaller volume",
+        limit = bytesize::ByteSize(*limit_bytes))]
+    TooLong {
+        /// Bytes of payload.
+        limit_bytes: u64,
+    },
     /// The seam failed, which is a defect of it.
     #[error("the FUSE seam failed inside a request; this is a defect of killpoint, and the run says nothing")]
     SeamBroken,
@@ -288,7 +293,6 @@ impl Error {
             | Self::NoSuchPhase { .. }
             | Self::NoSuchFinding { .. }
             | Self::NotConfirmed { .. }
-            | Self::NoHook
             | Self::NotRecorded
             | Self::TimeLimit { .. }
             | Self::NoCommand { .. }
@@ -321,7 +325,8 @@ impl Error {
             | Self::OwnExecutable(_) => Exit::Lacking,
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,
             Self::Unproved { source, .. } => source.exit(),
-            Self::Oracle(_) | Self::Copies(_) | Self::SeamBroken => Exit::NotMeasured,
+            Self::Oracle(source) => source.exit(),
+            Self::Copies(_) | Self::SeamBroken | Self::TooLong { .. } => Exit::NotMeasured,
             Self::Interrupted => Exit::Interrupted,
         }
     }

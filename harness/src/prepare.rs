@@ -1,7 +1,6 @@
 //! Everything that is there before the first kill: the fixture, three uninterrupted runs of each phase, the volatile
 //! mask, oracles that have shown that they can object, and the window that random times are drawn from.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,7 +28,8 @@ use crate::stage::hook::{self, HookStage};
 use crate::stage::{Attempt, Job, Saved, Stage, Which, Words};
 use crate::fixtures::{Fixture, FixtureContent};
 use crate::workdir::WorkDir;
-use crate::{image, layout, tools};
+use crate::image::View;
+use crate::{layout, tools};
 
 /// Uninterrupted runs of each phase.
 const BASELINE_RUNS: u32 = 3;
@@ -187,14 +187,11 @@ pub fn ground(
     let words = words(&resolved, programs, setting, &work)?;
     let runner = Runner { containment: Containment::choose()?, launcher: setting.launcher.clone() };
     let mut stage = match (setting.seam, &fixture.content) {
-        (reports::Seam::InProcess, FixtureContent::Folder(volume)) => Stage::Hook(HookStage::new(
-            work.path(),
-            volume,
-            words,
-            setting.gpt_delay,
-            runner,
-            setting.interrupted,
-        )?),
+        (reports::Seam::InProcess, FixtureContent::Folder(volume)) => {
+            let delay = setting.gpt_delay;
+            let stage = HookStage::new(work.path(), volume, words, delay, runner, setting.interrupted)?;
+            Stage::Hook(Box::new(stage))
+        }
         _ => Stage::Fuse(Box::new(FuseStage::new(&work, &fixture, words, setting, runner)?)),
     };
     let gpt_file = gpt_file(&resolved, &mut stage)?;
@@ -244,15 +241,13 @@ fn gpt_file(resolved: &Resolved, stage: &mut Stage) -> Result<Option<PathBuf>, E
     if let Some(disk) = scenario.fixture.disk() {
         return Ok(Some(disk.file.clone().into()));
     }
-    let volume = stage.look()?.path.to_owned();
-    let files = image::files(&volume).map_err(Error::io(&volume))?;
-    let Ok([name]) = <[PathBuf; 1]>::try_from(files) else { return Ok(None) };
-    let path = volume.join(&name);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let disk = File::open(&path).map_err(Error::io(&path))?;
-    Ok(Gpt::read(&disk).map_err(Error::io(&path))?.best().is_some().then_some(name))
+    let look = stage.look()?;
+    let volume = View::from(&look);
+    let failed = Error::io(look.path);
+    let Ok([name]) = <[PathBuf; 1]>::try_from(volume.files().map_err(failed)?) else { return Ok(None) };
+    let failed = |source| Error::io(look.path.join(&name))(source);
+    let disk = volume.open(&name).map_err(failed)?;
+    Ok(Gpt::read(&disk).map_err(failed)?.best().is_some().then_some(name))
 }
 
 /// What the uninterrupted runs of a phase gave.
@@ -366,7 +361,7 @@ fn prepare_phase(
             stream.emit(&Event::OracleProved { phase: phase.name.clone(), oracle })?;
         }
     }
-    let copies = Copies::new(&phase, ground.gpt_file.as_deref(), &start.path, &after.path)?;
+    let copies = Copies::new(&phase, ground.gpt_file.as_deref(), &start, &after)?;
     let ops = op_times(ground, &quickest, setting.gpt_delay);
     let steps = draw::profile(&quickest.run.marks, &ops, quickest.run.wall);
     Ok(PreparedPhase {

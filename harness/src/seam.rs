@@ -35,7 +35,7 @@ pub struct Chosen {
 pub fn choose(wish: Wish, all: &[&Resolved]) -> Result<Chosen, Error> {
     let hooked = all.iter().all(|resolved| programs::all_link_the_hook(resolved));
     let seam = match (wish, lacking()) {
-        (Wish::This(Seam::InProcess), _) if !hooked => return Err(Error::NoHook),
+        // A tool that does not link the hook can still be killed at times.
         (Wish::This(Seam::InProcess), _) => Seam::InProcess,
         (Wish::This(Seam::Fuse), Some(why)) => return Err(Error::NoFuse { why }),
         (Wish::Any, Some(why)) if !hooked => return Err(Error::NoFuse { why }),

@@ -267,7 +267,7 @@ fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
 fn inspect_says_what_is_wrong_with_a_table_and_refuses_what_has_none() {
     let bench = Bench::new();
     let resolved = scenarios::load("renumber", None).unwrap();
-    scenarios::fixture::build(&resolved.scenario, bench.dir.path()).unwrap();
+    scenarios::fixture::build(&resolved, bench.dir.path()).unwrap();
     let image = bench.dir.path().join("disk.img");
     let inspect = |image: &Path, format: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_killpoint"))

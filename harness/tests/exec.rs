@@ -195,7 +195,7 @@ fn tools_that_misbehave_get_a_verdict_or_a_clear_error() {
             1,
             "hung",
         ),
-        ("dd if=/dev/zero of=$1 bs=1M count=2000 conv=notrunc status=none", &[], 3, "No space left"),
+        ("yes | head -c 400000000 | dd of=$1 bs=1M conv=notrunc status=none", &[], 3, "No space left"),
         ("exit 4", &[], 3, "exited with 4"),
         ("kill -SEGV $$", &[], 3, "signal 11"),
     ] {

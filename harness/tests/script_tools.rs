@@ -1,6 +1,6 @@
 //! Goal: what is looked at between a kill and the resume really is, whatever the tool. Method: the tools are shell
-//! scripts that tell, or do, something that only shows at that moment; they don't link the hook, so their kills are by
-//! time alone.
+//! scripts that tell, or do, something that only shows at that moment; they don't link the hook, and on the in-process
+//! seam their kills are by time alone.
 
 mod common;
 
@@ -44,7 +44,7 @@ scratch = "{scratch}"
 }
 
 fn run(bench: &Bench, scenario: &Path, code: i32) -> Value {
-    let arguments = [scenario.to_str().unwrap(), "--iterations", "3", "--kills", "3", "--seed", "1"];
+    let arguments = [scenario.to_str().unwrap(), "--iterations", "3", "--kills", "3", "--seed", "1", "--seam", "in-process"];
     let output = bench.killpoint("run", &arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(code), "{}", text_of(&output));
     bench.report()
@@ -121,6 +121,8 @@ fn a_resume_that_crashes_hangs_or_refuses_is_told_apart() {
             "1",
             "--max-findings",
             "1",
+            "--seam",
+            "in-process",
         ];
         let output = bench.killpoint("run", &arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{verdict}: {}", text_of(&output));

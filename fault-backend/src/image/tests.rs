@@ -192,6 +192,17 @@ fn what_is_written_back_to_the_bases_content_is_held_no_more() {
 }
 
 #[test]
+fn zeroing_what_is_zero_in_a_chunk_of_the_base_keeps_the_rest_of_it() {
+    let bytes = base_bytes();
+    let mut image = Image::over(base_of(&bytes));
+    let len = bytes.len() as u64;
+    image.set_len(len + 400).unwrap();
+    image.punch(len + 10..len + 400).unwrap();
+    image.set_len(len).unwrap();
+    assert_eq!((image.content_id(), image.dirty_bytes()), (id_of(&bytes), 0));
+}
+
+#[test]
 fn a_write_after_a_clone_copies_one_chunk_and_one_before_it_none() {
     let mut image = Image::new(0);
     image.write_at(0, &vec![1; 100 * CHUNK_BYTES]).unwrap();

@@ -116,6 +116,14 @@ fn errors_are_those_of_a_file_system_and_change_nothing() {
     let value = |len: usize| Arc::<[u8]>::from(vec![0; len]);
     let set = |name: &str, len, mode| Mutation::SetXattr { ino, name: name.into(), value: value(len), mode };
     let create = |parent, name: &str| Mutation::Create { parent, name: name.into(), owned: OWNED };
+    let sub = volume.resolve(Path::new("dir/sub")).unwrap();
+    let rename = |from, from_name: &str, to, to_name: &str, mode| Mutation::Rename {
+        from,
+        from_name: from_name.into(),
+        to,
+        to_name: to_name.into(),
+        mode,
+    };
     volume.apply(&set("user.x", 1, XattrMode::Any), NOW).unwrap();
     let id = volume.content_id();
     for (mutation, errno) in [
@@ -130,6 +138,12 @@ fn errors_are_those_of_a_file_system_and_change_nothing() {
         (Mutation::Write { ino, offset: u64::MAX, data: value(2) }, Errno::EFBIG),
         (Mutation::Truncate { ino, len: u64::MAX }, Errno::EFBIG),
         (Mutation::Link { ino: dir, parent: dir, name: "x".into() }, Errno::EPERM),
+        (rename(Ino::ROOT, "dir", dir, "x", RenameMode::Replace), Errno::EINVAL),
+        (rename(Ino::ROOT, "dir", sub, "x", RenameMode::Replace), Errno::EINVAL),
+        (rename(dir, "sub", Ino::ROOT, "dir", RenameMode::Exchange), Errno::EINVAL),
+        (rename(dir, "sub", Ino::ROOT, "dir", RenameMode::Replace), Errno::ENOTEMPTY),
+        (rename(dir, "sub", dir, "file", RenameMode::NoReplace), Errno::EEXIST),
+        (rename(dir, "sub", dir, "x", RenameMode::Exchange), Errno::ENOENT),
         (set("user.x", 1, XattrMode::Create), Errno::EEXIST),
         (set("user.y", 1, XattrMode::Replace), Errno::ENODATA),
         (set("user.y", 70_000, XattrMode::Any), Errno::E2BIG),
@@ -163,7 +177,15 @@ fn allocating_grows_only_and_zeroing_keeps_the_length_where_it_should() {
 
 #[test]
 fn the_id_tells_everything_but_times_and_numbers() {
-    let (volume, ino) = small();
+    let (mut volume, ino) = small();
+    let xattr = |name: &str, value: &[u8]| Mutation::SetXattr {
+        ino,
+        name: name.into(),
+        value: value.into(),
+        mode: XattrMode::Any,
+    };
+    volume.apply(&xattr("user.a", b"1"), NOW).unwrap();
+    let volume = volume;
     let changed = |mutation: Mutation| {
         let mut other = volume.clone();
         other.apply(&mutation, NOW).unwrap();
@@ -183,13 +205,9 @@ fn the_id_tells_everything_but_times_and_numbers() {
     assert!(changed(set(SetAttr { gid: Some(7), ..SetAttr::default() })));
     assert!(changed(Mutation::Write { ino, offset: 6, data: [1].as_slice().into() }));
     assert!(changed(Mutation::Truncate { ino, len: 8 }));
-    let xattr = |name: &str, value: &[u8]| Mutation::SetXattr {
-        ino,
-        name: name.into(),
-        value: value.into(),
-        mode: XattrMode::Any,
-    };
-    assert!(changed(xattr("user.a", b"")));
+    assert!(
+        !changed(xattr("user.a", b"1")) && changed(xattr("user.a", b"2")) && changed(xattr("user.b", b"1"))
+    );
     let moved = |from_name: &str, to_name: &str| {
         let dir = volume.resolve(Path::new("dir")).unwrap();
         let names = (OsStr::new(from_name).to_owned(), OsStr::new(to_name).to_owned());
@@ -219,8 +237,24 @@ fn names_of_one_file_are_told_apart_from_equal_copies() {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].contains("alone") && changes[0].contains("same file as `a`"), "{changes:?}");
     // A name that goes leaves the path of the other one right.
-    unlink(&mut linked, "a");
+    unlink(&mut linked, "c");
     check(&linked);
+    unlink(&mut linked, "b");
+    check(&linked);
+}
+
+#[test]
+fn the_id_tells_where_a_file_is() {
+    let tree = |paths: &[&str]| {
+        let mut volume = Volume::new();
+        volume.insert_dir(Path::new("a/b")).unwrap();
+        for path in paths {
+            volume.insert_file(Path::new(path), Image::new(0)).unwrap();
+        }
+        volume.content_id()
+    };
+    let places = ["c", "a/c", "a/b/c"].map(|path| tree(&[path]));
+    assert!(places[0] != places[1] && places[1] != places[2] && places[0] != places[2]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::exec::Spec;
 use crate::fixtures::Fixture;
 use crate::gpt::Gpt;
+use crate::image::{SCRATCH, VOLUME};
 use crate::judge::Failure;
 use crate::oracle::Showcase;
 use crate::prepare::Setting;
@@ -29,17 +30,13 @@ use crate::process::run::{Mark, Runner};
 use crate::process::{self, End};
 use crate::workdir::WorkDir;
 
-/// Folder of the volume and of the scratch directory in a state.
-const VOLUME: &str = "volume";
-const SCRATCH: &str = "scratch";
-
 /// What a tool may write beyond its fixture, at least and as a multiple of what the fixture holds. What needs more
 /// finds the disk full.
 const MIN_ROOM_BYTES: u64 = 256 << 20;
 const ROOM_SHARE: u64 = 3;
 
 /// Payload that a recording may hold.
-const LOG_LIMIT_BYTES: u64 = 4 << 30;
+const LOG_LIMIT_BYTES: u64 = 2 << 30;
 
 /// Where the seam is mounted where nobody else can see it: the same path in every campaign, since some tools write
 /// the paths of their files into them.
@@ -190,14 +187,10 @@ impl FuseStage {
     pub fn set_disk(&mut self, file: Option<&Path>) -> Result<(), Error> {
         self.disk = None;
         if let Some(file) = file {
-            let path = self.look()?.path.join(file);
-            if let Ok(disk) = std::fs::File::open(&path) {
-                let gpt = Gpt::read(&disk).map_err(Error::io(&path))?;
-                self.disk = Some(Disk {
-                    path: Path::new(VOLUME).join(file),
-                    len_bytes: gpt.len_bytes,
-                    sector_bytes: gpt.sector_bytes,
-                });
+            let path = Path::new(VOLUME).join(file);
+            if let Some(image) = self.now.file(&path) {
+                let gpt = Gpt::read(image).map_err(Error::io(&path))?;
+                self.disk = Some(Disk { path, len_bytes: gpt.len_bytes, sector_bytes: gpt.sector_bytes });
             }
         }
         Ok(())
@@ -310,8 +303,12 @@ impl FuseStage {
         if recorded.broken {
             return Err(Error::SeamBroken);
         }
+        if recorded.log_cut {
+            return Err(Error::TooLong { limit_bytes: LOG_LIMIT_BYTES });
+        }
         self.now = recorded.volume.clone();
-        attempt(runs, failure, recorded, &mut self.log)
+        let disk = self.disk.as_ref().map(|disk| disk.path.as_path());
+        attempt(runs, failure, recorded, disk, &mut self.log)
     }
 
     /// Closures for the seam that reach whatever runs at the moment.
@@ -374,6 +371,7 @@ fn attempt(
     mut runs: Vec<process::Run>,
     failure: Option<Failure>,
     recorded: Recorded,
+    disk: Option<&Path>,
     log: &mut Option<Arc<OpLog>>,
 ) -> Result<Attempt, Error> {
     let marks: Vec<Mark> = runs.iter().flat_map(|run| run.marks.iter().cloned()).collect();
@@ -381,7 +379,7 @@ fn attempt(
     let wall = runs.iter().map(|run| run.wall).sum();
     let Some(last) = runs.pop() else { return Err(Error::NotRecorded) };
     let run = process::Run { marks, acks, wall, ..last };
-    let ops = traces(&recorded.log, &run.marks);
+    let ops = traces(&recorded.log, &run.marks, disk);
     let recording = Arc::new(recorded.log);
     let (mut cut, mut past) = (None, None);
     if run.end == End::Killed {
@@ -408,12 +406,12 @@ pub fn volume_id(state: &Volume) -> Option<ContentId> {
     state.content_id_at(Path::new(VOLUME))
 }
 
-/// The ops as both seams know them. Their clock is the volume's, so each is placed behind the mark of its step.
-fn traces(log: &OpLog, marks: &[Mark]) -> Vec<OpTrace> {
+/// The ops as both seams know them, with the bytes of the disk that they change. Their clock is the volume's, so each is placed behind the mark of its step.
+fn traces(log: &OpLog, marks: &[Mark], disk: Option<&Path>) -> Vec<OpTrace> {
     let trace = |op: &Op| {
         let marked = marks.iter().find(|mark| mark.name == *op.step);
         OpTrace {
-            range: op.range().unwrap_or(0..0),
+            range: op.range().filter(|_| op.path.as_deref() == disk).unwrap_or(0..0),
             flush: op.is_flush(),
             at: marked.map_or(Duration::ZERO, |mark| mark.at) + Duration::from_nanos(op.number),
             complete: !matches!(op.outcome, Outcome::Torn { .. } | Outcome::Skipped),

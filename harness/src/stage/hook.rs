@@ -233,6 +233,8 @@ impl HookStage {
         let config = serde_json::to_string(&config).map_err(Error::Json)?;
         command.environment.insert(hook::ENVIRONMENT.to_owned(), config.into());
         command.op_log = Some(log.clone());
+        // The hook's own delays are sleeps of the tool.
+        command.real_time = true;
         let volume = self.words.volume.clone();
         let run = self
             .runner
@@ -304,12 +306,14 @@ fn as_fault(ops: &[Op], volume: &Path) -> Result<Fault, Error> {
         }
     };
     let whole = last.range.end - last.range.start;
+    let sector_bytes = fault_backend::fault::TORN_SECTOR_BYTES as u64;
     Ok(if arrived == 0 {
         after(last.number - 1)
     } else if arrived == whole {
         after(last.number)
     } else {
-        let sectors = arrived / fault_backend::fault::TORN_SECTOR_BYTES as u64;
+        // Counted from the sector of the file that the write begins in.
+        let sectors = (last.range.start % sector_bytes + arrived) / sector_bytes;
         Fault::AtOp(last.number, Action::KillTorn(u32::try_from(sectors).unwrap_or(u32::MAX)))
     })
 }

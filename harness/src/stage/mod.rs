@@ -96,7 +96,7 @@ pub struct Attempt {
 /// One op, as far as both seams know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpTrace {
-    /// Bytes that it changes, in the file that it changes; empty for a flush and for a change of names.
+    /// Bytes of the disk that it changes; empty for a flush, and for a change of anything else.
     pub range: Range<u64>,
     /// Makes what was before it durable, and changes nothing.
     pub flush: bool,
@@ -171,7 +171,7 @@ pub struct Look<'a> {
 #[derive(Debug)]
 pub enum Stage {
     /// In a directory; the tool itself has the seam linked in.
-    Hook(HookStage),
+    Hook(Box<HookStage>),
     /// In a file system of ours.
     Fuse(Box<FuseStage>),
 }

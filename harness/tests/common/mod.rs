@@ -41,6 +41,7 @@ impl Bench {
     }
 
     /// The events that it left, of one kind.
+    #[allow(dead_code)] // Not every test reads them.
     pub fn events(&self, kind: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.run_dir().join("events.jsonl")).expect("there are events");
         let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event is JSON"));

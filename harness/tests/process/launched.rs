@@ -5,12 +5,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use killpoint::process::run::RunError;
-use killpoint::process::{Bind, Command, End};
+use killpoint::process::{Bind, Command, Containment, End};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::tools::{NEVER, both, run, script, usual};
+use super::tools::{NEVER, both, run, runner, script, usual};
 
 /// Needs root, or the right to mount: without, the run fails and says so.
 #[test]
@@ -96,7 +96,8 @@ fn a_killpoint_that_is_killed_leaves_no_process() {
     if let Some(dir) = std::env::var_os(DIR) {
         let text = "echo $$ > tool; setsid sh -c 'echo $$ > child; exec sleep 1000' & sleep 1000";
         let command = Command { time_limit: Duration::from_secs(1000), ..script(dir.as_ref(), text) };
-        run(&usual(), &command, None);
+        // A cgroup would be ended by the next killpoint too, such as another of these tests.
+        run(&runner(Containment::subreaper().unwrap()), &command, None);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
