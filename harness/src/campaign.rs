@@ -219,8 +219,8 @@ fn run_chain(
             ScratchPolicy::Both => kill.wipe,
         };
         if let Step::Finished(attempt) = chain.cut(&cut, wipe)? {
-            let reached = anchor == Anchor::Start
-                || attempt.run.marks.iter().any(|mark| mark.name == anchor.name());
+            let reached =
+                anchor == Anchor::Start || attempt.run.marks.iter().any(|mark| mark.name == anchor.name());
             let why = if reached { Late::Overtaken } else { Late::StepNotReached };
             return Ok((chain.finish(Some(*attempt))?, Some((anchor, why))));
         }

@@ -16,8 +16,8 @@ use crate::gpt::Gpt;
 use crate::image::View;
 use crate::judge::{Asked, Judgement, judge};
 use crate::oracle::{Answer, Outcome, Told};
-use crate::process::End;
 use crate::prepare::{Ground, PreparedPhase, full_check};
+use crate::process::End;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
 use crate::store::Past;
 use crate::token::TokenKill;
@@ -221,12 +221,7 @@ pub fn sample(ground: &mut Ground, phase: &mut PreparedPhase, acks: &[String]) -
         None => None,
     };
     let copies = phase.copies.sample(&look, look.hashes).map_err(Error::io(look.path))?;
-    Ok(Sample {
-        content_id: look.id,
-        gpt,
-        copies,
-        answers: phase.oracles.at_crash(&look, acks),
-    })
+    Ok(Sample { content_id: look.id, gpt, copies, answers: phase.oracles.at_crash(&look, acks) })
 }
 
 /// The table of the volume's disk; none where the tool had not made it yet.

@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn a_resume_counts_its_ops_from_where_the_run_was_cut() {
         let window = three_steps();
-        let first_left = (0..1000).filter_map(|i| window.op(f64::from(i) / 1000.0, 4)).map(|(number, _)| number);
+        let first_left =
+            (0..1000).filter_map(|i| window.op(f64::from(i) / 1000.0, 4)).map(|(number, _)| number);
         assert_eq!(first_left.collect::<std::collections::BTreeSet<_>>(), [1, 2].into());
     }
 

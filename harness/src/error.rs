@@ -127,8 +127,10 @@ pub enum Error {
     #[error(transparent)]
     Exec(#[from] ExecError),
     /// FUSE can't be used.
-    #[error("the FUSE seam can't be used: {why}; `run --seam in-process` needs none, but of tools that don't link the hook it \
-         can't bring a kill back")]
+    #[error(
+        "the FUSE seam can't be used: {why}; `run --seam in-process` needs none, but of tools that don't link the hook it \
+         can't bring a kill back"
+    )]
     NoFuse {
         /// What lacks.
         why: &'static str,

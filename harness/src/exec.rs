@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use scenarios::model::{Accept, At, Durability, Fixture, GptNeed, Mask, Oracle, Phase, SCHEMA, ScratchPolicy};
+use scenarios::model::{
+    Accept, At, Durability, Fixture, GptNeed, Mask, Oracle, Phase, SCHEMA, ScratchPolicy,
+};
 use scenarios::{Assets, Expected, Resolved, Scenario};
 use serde::{Deserialize, Serialize};
 
@@ -169,10 +171,11 @@ impl Spec {
 
     /// The command, for a person.
     pub fn command_line(&self) -> String {
-        let quoted = |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./:=+,%@{}".contains(c)) {
-            true if !word.is_empty() => word.clone(),
-            _ => format!("'{}'", word.replace('\'', r"'\''")),
-        };
+        let quoted =
+            |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./:=+,%@{}".contains(c)) {
+                true if !word.is_empty() => word.clone(),
+                _ => format!("'{}'", word.replace('\'', r"'\''")),
+            };
         self.command.iter().map(quoted).collect::<Vec<_>>().join(" ")
     }
 
@@ -312,12 +315,15 @@ fn backs_a_loop_device(file: &fs::Metadata) -> bool {
     devices.flatten().any(|device| {
         let backing = device.path().join("loop/backing_file");
         let Ok(name) = fs::read_to_string(backing) else { return false };
-        fs::metadata(name.trim_end()).is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
+        fs::metadata(name.trim_end())
+            .is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()))
     })
 }
 
 fn is_swap(path: &Path) -> bool {
-    let (Ok(swaps), Ok(path)) = (fs::read_to_string("/proc/swaps"), fs::canonicalize(path)) else { return false };
+    let (Ok(swaps), Ok(path)) = (fs::read_to_string("/proc/swaps"), fs::canonicalize(path)) else {
+        return false;
+    };
     swaps.lines().skip(1).any(|line| line.split_whitespace().next() == path.to_str())
 }
 
@@ -382,7 +388,10 @@ mod tests {
         let resolved = Spec { images: vec![image.clone()], ..spec() }.scenario().unwrap();
         let phase = &resolved.scenario.phase[0];
         assert_eq!(phase.run.last(), Some(&image.display().to_string()));
-        assert_eq!(phase.resume, [["sh".to_owned(), "-c".to_owned(), format!("sgdisk -e {}", image.display())]]);
+        assert_eq!(
+            phase.resume,
+            [["sh".to_owned(), "-c".to_owned(), format!("sgdisk -e {}", image.display())]]
+        );
         let check = resolved.scenario.oracle.iter().find_map(|oracle| match oracle {
             Oracle::Command { run, .. } => Some(run.clone()),
             _ => None,

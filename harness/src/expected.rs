@@ -69,8 +69,11 @@ mod tests {
 
     #[test]
     fn findings_of_one_kind_are_counted_together_and_notes_stay() {
-        let findings =
-            [finding(Verdict::Refused, "exit"), finding(Verdict::Corrupt, "gpt"), finding(Verdict::Refused, "exit")];
+        let findings = [
+            finding(Verdict::Refused, "exit"),
+            finding(Verdict::Corrupt, "gpt"),
+            finding(Verdict::Refused, "exit"),
+        ];
         let first = of(&Expected::default(), BTreeMap::new(), &findings);
         assert_eq!(first.findings.iter().map(|kind| kind.count).collect::<Vec<_>>(), [Some(2), Some(1)]);
         let mut noted = first.clone();

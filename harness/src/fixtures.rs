@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fault_backend::ContentId;
 use fault_backend::image::{Base, Image};
 use fault_backend::volume::Volume;
-use fault_backend::ContentId;
 use scenarios::Resolved;
 use scenarios::fixture::FixtureError;
 use scenarios::model::FixtureKind;

@@ -176,7 +176,10 @@ impl Preflight {
     pub fn text(&self) -> String {
         let mut lines = Vec::new();
         for phase in &self.phases {
-            lines.push(format!("{}, phase {}: {} in {:.1} ms", self.scenario, phase.phase, phase.end, phase.run_ms));
+            lines.push(format!(
+                "{}, phase {}: {} in {:.1} ms",
+                self.scenario, phase.phase, phase.end, phase.run_ms
+            ));
             lines.push(format!(
                 "  Ops         {} ({} flushes, {} epochs), {} written",
                 phase.ops,
@@ -188,14 +191,18 @@ impl Preflight {
                 "  Points      {} at op boundaries, {} inside writes",
                 phase.kill_points, phase.torn_points
             ));
-            let mapped = if phase.shared_mappings { "writable shared mappings" } else { "no shared mappings" };
+            let mapped =
+                if phase.shared_mappings { "writable shared mappings" } else { "no shared mappings" };
             lines.push(format!(
                 "  Processes   {}; at most {} at one op; {mapped}",
                 if phase.processes.is_empty() { "none wrote".to_owned() } else { phase.processes.join(", ") },
                 threads(phase.threads)
             ));
             if phase.sleeps_skipped_ms > 0 {
-                lines.push(format!("  Sleeps      {} ms skipped (--real-time keeps them)", phase.sleeps_skipped_ms));
+                lines.push(format!(
+                    "  Sleeps      {} ms skipped (--real-time keeps them)",
+                    phase.sleeps_skipped_ms
+                ));
             }
             if !phase.steps.is_empty() {
                 lines.push(format!("  Steps       {}", phase.steps.join(", ")));

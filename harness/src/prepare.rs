@@ -17,7 +17,9 @@ use crate::copies::Copies;
 use crate::draw::{self, OpTime, Window};
 use crate::error::{Error, Missing};
 use crate::exec::Spec;
+use crate::fixtures::{Fixture, FixtureContent};
 use crate::gpt::Gpt;
+use crate::image::View;
 use crate::mask::Mask;
 use crate::oracle::{Checkers, OracleSet};
 use crate::process::run::Runner;
@@ -26,9 +28,7 @@ use crate::programs::Programs;
 use crate::stage::fuse::{self, FuseStage};
 use crate::stage::hook::{self, HookStage};
 use crate::stage::{Attempt, Job, Saved, Stage, Which, Words};
-use crate::fixtures::{Fixture, FixtureContent};
 use crate::workdir::WorkDir;
-use crate::image::View;
 use crate::{layout, tools};
 
 /// Uninterrupted runs of each phase.

@@ -202,8 +202,7 @@ impl Recorder {
             bug: self.origin.bug.clone(),
             exec: self.origin.exec.clone(),
         };
-        let known =
-            self.origin.expected.position(&place.phase, judgement.verdict.name(), &judgement.oracle);
+        let known = self.origin.expected.position(&place.phase, judgement.verdict.name(), &judgement.oracle);
         self.met.extend(known);
         let file = match &self.origin.scenario_file {
             Some(path) => format!(" --scenario '{}'", path.display()),

@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::judge::Judgement;
 use crate::prepare::{Prepared, Setting, prepare};
 use crate::programs::Programs;
+use crate::record::{Place, Recorder};
 use crate::stage::Cut;
 use crate::store::{self, Past};
-use crate::record::{Place, Recorder};
 use crate::token::{self, Token};
 
 /// What a reproduction came to.
@@ -148,7 +148,8 @@ pub fn judge_kept(
     let sample = sample(ground, phase, &[])?;
     let found = token::short(sample.content_id);
     let kill = token.kills.last().cloned();
-    let crashes: Vec<CrashState> = kill.into_iter().map(|kill| CrashState::of_point(kill, sample.clone())).collect();
+    let crashes: Vec<CrashState> =
+        kill.into_iter().map(|kill| CrashState::of_point(kill, sample.clone())).collect();
     if found != token.crash {
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }

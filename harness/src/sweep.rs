@@ -225,12 +225,8 @@ fn live_checks(
         let step = chain.cut(&Cut::Op(point.fault()), false)?;
         let landed = matches!(step, Step::Crashed(_));
         let agreed = landed && agree(phase, ground.stage.fuse()?.now(), &recorded)?;
-        let event = Event::LiveCheck {
-            phase: phase.phase.name.clone(),
-            point: point.describe(),
-            landed,
-            agreed,
-        };
+        let event =
+            Event::LiveCheck { phase: phase.phase.name.clone(), point: point.describe(), landed, agreed };
         stream.emit(&event)?;
     }
     Ok(())

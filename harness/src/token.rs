@@ -242,8 +242,17 @@ mod tests {
 
     #[test]
     fn each_part_that_makes_no_sense_is_named() {
-        let good =
-            ["a", "hook", "0123456789abcdef", "s1", "grow", "a3k", "0123456789abcdef", "0123456789abcdef", "bug=x"];
+        let good = [
+            "a",
+            "hook",
+            "0123456789abcdef",
+            "s1",
+            "grow",
+            "a3k",
+            "0123456789abcdef",
+            "0123456789abcdef",
+            "bug=x",
+        ];
         for (at, bad, part) in [
             (2, "xyz", "scenario digest"),
             (3, "1", "seed"),

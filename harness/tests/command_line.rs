@@ -207,7 +207,8 @@ impl Drop for Tmpfs {
 fn a_full_disk_under_the_run_directory_ends_the_campaign_with_its_results_kept() {
     let bench = Bench::new();
     let disk = Tmpfs::mount(bench.run_dir(), "size=4m");
-    let child = start_soak(&bench, &[]);
+    // On the in-process seam the states lie there.
+    let child = start_soak(&bench, &["--seam", "in-process"]);
     disk.fill();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
@@ -220,7 +221,8 @@ fn a_full_disk_under_the_run_directory_ends_the_campaign_with_its_results_kept()
 fn a_full_working_area_is_no_finding_of_the_tool() {
     let bench = Bench::new();
     let disk = Tmpfs::mount(bench.dir.path().join("work"), "size=1g");
-    let child = start_soak(&bench, &[]);
+    // On the in-process seam the states lie there.
+    let child = start_soak(&bench, &["--seam", "in-process"]);
     disk.fill();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
@@ -236,31 +238,33 @@ fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
         .unwrap();
     let show: serde_json::Value = serde_json::from_slice(&show.stdout).unwrap();
     let digest = show["digest"].as_str().unwrap();
-    let repro = |op: u64, fixture: &str, crash: &str| {
-        let bench = Bench::new();
-        let token = format!("kp1:renumber:{digest}:s1:grow:a{op}k:{fixture}:{crash}");
-        let output = bench.killpoint("repro", &[&token]).output().unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), stdout, text_of(&output), bench)
-    };
-    let zeros = "0".repeat(16);
+    for seam in ["hook", "fuse"] {
+        let repro = |op: u64, fixture: &str, crash: &str| {
+            let bench = Bench::new();
+            let token = format!("kp1:renumber:{seam}:{digest}:s1:grow:a{op}k:{fixture}:{crash}");
+            let output = bench.killpoint("repro", &[&token]).output().unwrap();
+            let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+            (output.status.code(), stdout, text_of(&output), bench)
+        };
+        let zeros = "0".repeat(16);
 
-    let (code, _, text, bench) = repro(20, &zeros, &zeros);
-    assert_eq!(code, Some(2), "another fixture: {text}");
-    let fixture = bench.events("fixture-ready")[0]["fixture_id"].as_str().unwrap()[..16].to_owned();
+        let (code, _, text, bench) = repro(20, &zeros, &zeros);
+        assert_eq!(code, Some(2), "another fixture: {text}");
+        let fixture = bench.events("fixture-ready")[0]["fixture_id"].as_str().unwrap()[..16].to_owned();
 
-    let (code, stdout, text, bench) = repro(20, &fixture, &zeros);
-    assert_eq!(code, Some(4), "another crash state: {text}");
-    assert!(stdout.contains("crash state"), "{stdout}");
-    let crash = bench.events("kill")[0]["content_id"].as_str().unwrap()[..16].to_owned();
+        let (code, stdout, text, bench) = repro(20, &fixture, &zeros);
+        assert_eq!(code, Some(4), "another crash state: {text}");
+        assert!(stdout.contains("crash state"), "{stdout}");
+        let crash = bench.events("kill")[0]["content_id"].as_str().unwrap()[..16].to_owned();
 
-    let (code, stdout, text, _) = repro(20, &fixture, &crash);
-    assert_eq!(code, Some(0), "this tool recovers from it: {text}");
-    assert!(stdout.contains("now passes"), "{stdout}");
+        let (code, stdout, text, _) = repro(20, &fixture, &crash);
+        assert_eq!(code, Some(0), "this tool recovers from it: {text}");
+        assert!(stdout.contains("now passes"), "{stdout}");
 
-    let (code, stdout, text, _) = repro(1_000_000, &fixture, &crash);
-    assert_eq!(code, Some(4), "there is no such op: {text}");
-    assert!(stdout.contains("did not land"), "{stdout}");
+        let (code, stdout, text, _) = repro(1_000_000, &fixture, &crash);
+        assert_eq!(code, Some(4), "there is no such op: {text}");
+        assert!(stdout.contains("did not land"), "{stdout}");
+    }
 }
 
 #[test]

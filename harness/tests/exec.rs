@@ -99,7 +99,9 @@ fn a_tool_that_does_not_recover_is_found_and_brought_back_by_its_token_and_from_
     let image = image(&bench);
     let path = image.to_str().unwrap();
     // It takes its own second block for a sign that everything is done.
-    let script = format!("if [ \"$(dd if=$1 bs=4096 skip=1 count=1 status=none | head -c 5)\" = block ]; then exit 0; fi\n{FOUR_BLOCKS}");
+    let script = format!(
+        "if [ \"$(dd if=$1 bs=4096 skip=1 count=1 status=none | head -c 5)\" = block ]; then exit 0; fi\n{FOUR_BLOCKS}"
+    );
     let tool = tool(&bench, &script);
     let options = ["--image", path, "--step-pattern", "^step: (\\S+)"];
     let output = exec(&bench, &options, &["sh", &tool, "{image}"]);
@@ -138,11 +140,13 @@ fn checks_and_accepted_content_decide_and_a_check_can_change_nothing() {
     let path = image.to_str().unwrap();
     let tool = tool(&bench, FOUR_BLOCKS);
     // The check spoils its copy, which must not reach what is judged after it.
-    let check = "grep -q 'block 3' {image} && dd if=/dev/zero of={image} bs=4096 count=4 conv=notrunc status=none";
+    let check =
+        "grep -q 'block 3' {image} && dd if=/dev/zero of={image} bs=4096 count=4 conv=notrunc status=none";
     let output = exec(&bench, &["--image", path, "--check", check], &["sh", &tool, path]);
     assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
     fs::remove_dir_all(bench.run_dir()).unwrap();
-    let output = exec(&bench, &["--image", path, "--check", "! grep -q 'block 3' {image}"], &["sh", &tool, path]);
+    let output =
+        exec(&bench, &["--image", path, "--check", "! grep -q 'block 3' {image}"], &["sh", &tool, path]);
     assert_eq!(output.status.code(), Some(3), "a check that fails on the baseline: {}", text_of(&output));
     fs::remove_dir_all(bench.run_dir()).unwrap();
 
@@ -235,7 +239,10 @@ m.flush()
 fn after_a_signal_to_killpoint_nothing_is_left() {
     let bench = Bench::new();
     let image = image(&bench);
-    let tool = tool(&bench, "setsid sh -c 'while :; do printf x >> $0.log; sleep 0.01; done' $1 & while :; do :; done");
+    let tool = tool(
+        &bench,
+        "setsid sh -c 'while :; do printf x >> $0.log; sleep 0.01; done' $1 & while :; do :; done",
+    );
     let before = cgroups();
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let _ = fs::remove_dir_all(bench.run_dir());

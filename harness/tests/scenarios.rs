@@ -99,12 +99,13 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
         // Five mutations and two flushes: the states after the backup array, the backup header and the primary array
         // have copies that disagree.
         let points = bench.events("point");
-        let disagree = points.iter().filter(|point| {
-            point["torn_bytes"].is_null() && point["gpt"]["clean"] == false
-        });
+        let disagree =
+            points.iter().filter(|point| point["torn_bytes"].is_null() && point["gpt"]["clean"] == false);
         expect(disagree.count() == 3, "whole ops that leave the copies disagreeing", &report)?;
     }
-    let Some(finding) = report["findings"].as_array().and_then(|findings| findings.first()) else { return Ok(()) };
+    let Some(finding) = report["findings"].as_array().and_then(|findings| findings.first()) else {
+        return Ok(());
+    };
     let token = finding["token"].as_str().unwrap_or_default();
     let again = bench.dir.path().join("again");
     let kept = format!("{}#{}", bench.run_dir().display(), finding["id"].as_str().unwrap_or_default());

@@ -44,7 +44,17 @@ scratch = "{scratch}"
 }
 
 fn run(bench: &Bench, scenario: &Path, code: i32) -> Value {
-    let arguments = [scenario.to_str().unwrap(), "--iterations", "3", "--kills", "3", "--seed", "1", "--seam", "in-process"];
+    let arguments = [
+        scenario.to_str().unwrap(),
+        "--iterations",
+        "3",
+        "--kills",
+        "3",
+        "--seed",
+        "1",
+        "--seam",
+        "in-process",
+    ];
     let output = bench.killpoint("run", &arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(code), "{}", text_of(&output));
     bench.report()

@@ -56,7 +56,11 @@ fn of_scenario(name: &str, args: &PreflightArgs) -> Result<(Loaded, Setting, Str
         exec: None,
     };
     let scale = args.scale.as_ref().map(|scale| format!(" --scale {scale}")).unwrap_or_default();
-    Ok((Loaded { name: name.to_owned(), resolved, programs }, setting, format!("killpoint sweep {name}{scale}")))
+    Ok((
+        Loaded { name: name.to_owned(), resolved, programs },
+        setting,
+        format!("killpoint sweep {name}{scale}"),
+    ))
 }
 
 /// The `exec` that sweeps a command.

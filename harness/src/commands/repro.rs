@@ -97,11 +97,13 @@ fn of_command(word: &str, args: &ReproArgs) -> Result<(Loaded, Setting), Error> 
 }
 
 fn describe_command(spec: &Spec) -> String {
-    let images = spec.images.iter().chain(&spec.volume).map(|path| format!("on a clone of {}", path.display()));
+    let images =
+        spec.images.iter().chain(&spec.volume).map(|path| format!("on a clone of {}", path.display()));
     let resume = spec.resume.iter().map(|line| format!("resume: {line}"));
     let check = spec.check.iter().map(|line| format!("check: {line}"));
     let environment = spec.environment.iter().map(|(name, value)| format!("with {name}={value}"));
-    let lines = std::iter::once(spec.command_line()).chain(images).chain(resume).chain(check).chain(environment);
+    let lines =
+        std::iter::once(spec.command_line()).chain(images).chain(resume).chain(check).chain(environment);
     lines.collect::<Vec<_>>().join("\n  ")
 }
 

@@ -32,15 +32,8 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
     for one in loaded {
         let dir = run_dir_of(&args.place, &one.resolved, several);
         let record = args.record_expected.as_deref();
-        let exit = sweep_one(
-            one,
-            &plan,
-            &setting,
-            reports::Command::Sweep,
-            dir.as_deref(),
-            &args.output,
-            record,
-        )?;
+        let exit =
+            sweep_one(one, &plan, &setting, reports::Command::Sweep, dir.as_deref(), &args.output, record)?;
         exits.push(exit);
         if exit == Exit::Interrupted {
             break;
@@ -102,8 +95,8 @@ pub(super) fn command(
     }
     let mut programs = Programs { paths: Default::default(), missing_optional: Vec::new() };
     if let Some(name) = spec.command.first() {
-        let path = tools::find_for_user(name, &spec.directory)
-            .ok_or_else(|| ExecError::NoProgram(name.clone()))?;
+        let path =
+            tools::find_for_user(name, &spec.directory).ok_or_else(|| ExecError::NoProgram(name.clone()))?;
         programs.paths.insert(name.clone(), path);
     }
     let setting = Setting {
@@ -146,8 +139,7 @@ fn sweep_one(
     if plan.torn != Torn::None {
         model.push("torn".to_owned());
     }
-    let started =
-        CampaignStarted { model, ..started(&resolved, &programs, command, setting, plan.seed) };
+    let started = CampaignStarted { model, ..started(&resolved, &programs, command, setting, plan.seed) };
     let versions = started.tool_versions.clone();
     let known = resolved.expected.clone();
     let mut session = Session::begin(run_dir, &resolved.scenario.name, output.clone(), started)?;

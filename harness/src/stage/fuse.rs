@@ -354,8 +354,7 @@ impl FuseStage {
             let aim = aim.filter(|_| index == 0);
             let volume = &self.words.volume;
             let mut marked = |mark: &Mark| on_mark(mark, volume);
-            let run =
-                self.runner.run_on(&*self.seam, &command, aim, self.interrupted, &mut marked)?;
+            let run = self.runner.run_on(&*self.seam, &command, aim, self.interrupted, &mut marked)?;
             let killed = run.end == End::Killed;
             let failure = if killed { None } else { Failure::of(&run, accepted) };
             runs.push(run);

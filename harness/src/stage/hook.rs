@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::gpt::Gpt;
 use crate::judge::Failure;
-use crate::process::run::{Mark, Run, Runner};
 use crate::process::End;
+use crate::process::run::{Mark, Run, Runner};
 use crate::{image, ranges, workdir};
 
 /// What the in-process seam needs to run tools.
@@ -159,11 +159,8 @@ impl HookStage {
         baseline: &Saved,
         run: &Attempt,
     ) -> Result<Option<String>, Error> {
-        let mut leg = Leg {
-            start: start.path.clone(),
-            written: ranges::merged(run.written()),
-            fingerprint: None,
-        };
+        let mut leg =
+            Leg { start: start.path.clone(), written: ranges::merged(run.written()), fingerprint: None };
         // Without ops there is nothing to follow: the tool writes nothing, or nothing that the seam sees.
         let followed = match !run.ops.is_empty() || baseline.id != start.id {
             true => Fingerprint::of_volume(&start.path).map_err(Error::io(&start.path))?,
@@ -273,7 +270,14 @@ impl HookStage {
             range: op.range,
         };
         let failure = if cut.is_some() { None } else { Failure::of(&run, accepted) };
-        Ok(Attempt { run, failure, ops: ops.into_iter().map(trace).collect(), cut, past: None, mapped: false })
+        Ok(Attempt {
+            run,
+            failure,
+            ops: ops.into_iter().map(trace).collect(),
+            cut,
+            past: None,
+            mapped: false,
+        })
     }
 }
 
