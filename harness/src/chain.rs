@@ -18,6 +18,7 @@ use crate::judge::{Asked, Judgement, judge};
 use crate::oracle::{Answer, Outcome, Told};
 use crate::prepare::{Ground, PreparedPhase, full_check};
 use crate::process::End;
+use crate::stage::fuse::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
 use crate::store::Past;
 use crate::token::TokenKill;
@@ -72,8 +73,10 @@ impl CrashState {
 /// What a state was found to be.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Content id.
+    /// Content id of volume and scratch directory.
     pub content_id: ContentId,
+    /// Content id of the volume alone: what a tool names at random in its scratch directory is no part of it.
+    pub volume_id: ContentId,
     /// GPT sample, where the volume holds one.
     pub gpt: Option<GptSample>,
     /// State of each copy.
@@ -135,10 +138,10 @@ impl<'a> Chain<'a> {
         let attempt = self.ground.stage.run(job, &mut |_, _| {})?;
         let Some(fault) = attempt.cut.clone() else { return Ok(Step::Finished(Box::new(attempt))) };
         self.acks.extend(attempt.acks());
-        let sample = sample(self.ground, self.phase, &self.acks)?;
         if wipe {
             self.ground.stage.clear_scratch()?;
         }
+        let sample = sample(self.ground, self.phase, &self.acks)?;
         let state = CrashState {
             at_ms: attempt.run.wall.as_secs_f64() * 1000.0,
             step: attempt.step().to_owned(),
@@ -221,7 +224,9 @@ pub fn sample(ground: &mut Ground, phase: &mut PreparedPhase, acks: &[String]) -
         None => None,
     };
     let copies = phase.copies.sample(&look, look.hashes).map_err(Error::io(look.path))?;
-    Ok(Sample { content_id: look.id, gpt, copies, answers: phase.oracles.at_crash(&look, acks) })
+    let volume_id = look.memory.and_then(volume_id).unwrap_or(look.id);
+    let answers = phase.oracles.at_crash(&look, acks);
+    Ok(Sample { content_id: look.id, volume_id, gpt, copies, answers })
 }
 
 /// The table of the volume's disk; none where the tool had not made it yet.

@@ -167,14 +167,19 @@ pub fn obtain(resolved: &Resolved, root: &Path) -> Result<Cached, CacheError> {
     scenarios::fixture::build(resolved, &volume)?;
     let id = image::content_id(&volume).map_err(io_error(&volume))?;
     fs::write(aside.path().join(ID_FILE), id.to_string()).map_err(io_error(aside.path()))?;
-    match fs::remove_dir_all(&entry) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&entry)(error)),
-        _ => {}
-    }
+    // An entry that is there is damaged, or another campaign's that was quicker: its place is never empty for long, and
+    // what a campaign uses is never removed under it.
     match fs::rename(aside.path(), &entry) {
-        // Its place has it now; the guard's removal finds nothing.
+        Ok(()) => return Ok(Cached { volume: entry.join(VOLUME), id, cached: false }),
+        Err(_) if intact(&entry) == Some(id) => {
+            return Ok(Cached { volume: entry.join(VOLUME), id, cached: true });
+        }
+        Err(_) => {}
+    }
+    let old = tempfile::Builder::new().prefix("damaged-").tempdir_in(root).map_err(io_error(root))?;
+    let moved = fs::rename(&entry, old.path().join("entry"));
+    match moved.and_then(|()| fs::rename(aside.path(), &entry)) {
         Ok(()) => Ok(Cached { volume: entry.join(VOLUME), id, cached: false }),
-        // Another campaign was quicker; its bytes are the same.
         Err(_) if intact(&entry) == Some(id) => Ok(Cached { volume: entry.join(VOLUME), id, cached: true }),
         Err(error) => Err(io_error(&entry)(error)),
     }

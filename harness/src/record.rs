@@ -188,7 +188,7 @@ impl Recorder {
     ) -> Finding {
         self.findings += 1;
         let resolved = &ground.resolved;
-        let crash = crashes.last().map_or(place.start_id, |crash| crash.sample.content_id);
+        let crash = crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id);
         let token = Token {
             seam: ground.stage.seam(),
             scenario: resolved.scenario.name.clone(),

@@ -98,7 +98,7 @@ pub fn repro(
             break;
         }
     }
-    let found = chain.crashes.last().map_or(place.start_id, |crash| crash.sample.content_id);
+    let found = chain.crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id);
     let found = token::short(found);
     // A kill that the seam made is before the end of its run, whatever there was left to write.
     let writes_after = usize::MAX / 2;
@@ -146,7 +146,7 @@ pub fn judge_kept(
     let state = store::follow(start, past, |state| fuse.without_scratch(state).map(drop))?;
     fuse.place_volume(state);
     let sample = sample(ground, phase, &[])?;
-    let found = token::short(sample.content_id);
+    let found = token::short(sample.volume_id);
     let kill = token.kills.last().cloned();
     let crashes: Vec<CrashState> =
         kill.into_iter().map(|kill| CrashState::of_point(kill, sample.clone())).collect();

@@ -41,7 +41,7 @@ pub struct Token {
     pub kills: Vec<TokenKill>,
     /// Content id of the fixture, 16 digits.
     pub fixture: String,
-    /// Content id of the last crash state, 16 digits.
+    /// Content id of the volume at the last crash, 16 digits.
     pub crash: String,
     /// Planted bug, for a tool that was built with them.
     pub bug: Option<String>,

@@ -1,8 +1,8 @@
 //! Finds the project's own tools, and builds them where a checkout is at hand.
 //!
-//! A tool is looked for beside killpoint's executable, then in `KILLPOINT_TOOLS`; a build without what the campaign
-//! needs (the in-process hook, planted bugs) is passed over. Else, in a checkout, cargo builds it into a folder of
-//! its own, so that the features of one build never leak into another.
+//! A tool is looked for beside killpoint's executable (but not in a build folder of cargo), then in `KILLPOINT_TOOLS`; a
+//! build without what the campaign needs (the in-process hook, planted bugs) is passed over. Else, in a checkout, cargo
+//! builds it into a folder of its own, so that the features of one build never leak into another.
 
 use std::fs;
 use std::io;
@@ -104,6 +104,8 @@ pub fn is_own(program: &str) -> bool {
 /// Path of one of the project's tools. `say` is told before something is built.
 pub fn find_own(tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ToolError> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    // In a build folder of cargo lies whatever was built there last, with whatever features.
+    let beside = beside.filter(|folder| !folder.join(".fingerprint").is_dir());
     let named = std::env::var_os(TOOLS_VARIABLE).map(PathBuf::from);
     for folder in beside.iter().chain(&named) {
         let path = folder.join(tool);
