@@ -55,9 +55,10 @@ struct Args {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let places = Places::make()?;
-    let scenario = scenarios::load(SCENARIO, Some(&args.scale))?.scenario;
-    let fixture = fixtures::obtain(&scenario, &places.cache)?;
-    let mut pair = Pair::make(places.work.path(), &fixture.volume.join(&scenario.fixture.disk.file))?;
+    let resolved = scenarios::load(SCENARIO, Some(&args.scale))?;
+    let fixture = fixtures::obtain(&resolved, &places.cache)?;
+    let disk = resolved.scenario.fixture.disk().context("the scenario declares a disk")?;
+    let mut pair = Pair::make(places.work.path(), &fixture.volume.join(&disk.file))?;
 
     pair.compare(COMPARISONS / 2)?;
     let campaign = Campaign::run(&args, &places)?;
@@ -142,7 +143,7 @@ struct Campaign {
 impl Campaign {
     fn run(args: &Args, places: &Places) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_killpoint"))
-            .args(["run", SCENARIO, "--no-progress", "--scale", &args.scale])
+            .args(["run", SCENARIO, "--no-progress", "--seam", "in-process", "--scale", &args.scale])
             .args(["--iterations", &args.iterations.to_string(), "--seed", &args.seed.to_string()])
             .arg("--run-dir")
             .arg(&places.run_dir)

@@ -13,12 +13,13 @@ use scenarios::model::Oracle;
 
 use crate::error::Error;
 use crate::gpt::Gpt;
+use crate::ground::{Ground, full_check};
 use crate::image::View;
 use crate::judge::{Asked, Judgement, judge};
 use crate::oracle::{Answer, Outcome, Told};
-use crate::prepare::{Ground, PreparedPhase, full_check};
+use crate::prepare::PreparedPhase;
 use crate::process::End;
-use crate::stage::fuse::volume_id;
+use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
 use crate::store::Past;
 use crate::token::TokenKill;

@@ -15,6 +15,7 @@ pub mod expected;
 pub mod fingerprint;
 pub mod fixtures;
 pub mod gpt;
+pub mod ground;
 pub mod image;
 pub mod inspect;
 pub mod judge;

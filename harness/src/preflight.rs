@@ -11,8 +11,8 @@ use scenarios::model::Phase;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::ground::{Ground, Setting, ground};
 use crate::points::{Points, Torn, TornUnit};
-use crate::prepare::{Ground, Setting, ground};
 use crate::process::End;
 use crate::programs::Programs;
 use crate::stage::{Attempt, Job, Which};

@@ -1,14 +1,12 @@
 //! Everything that is there before the first kill: the fixture, three uninterrupted runs of each phase, the volatile
 //! mask, oracles that have shown that they can object, and the window that random times are drawn from.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fault_backend::Region;
 use fault_backend::oplog::{Op, OpLog};
-use fault_backend::{ContentId, Region};
 use reports::{Event, Stream};
 use scenarios::Resolved;
 use scenarios::model::{Oracle, Phase};
@@ -16,57 +14,19 @@ use scenarios::model::{Oracle, Phase};
 use crate::copies::Copies;
 use crate::draw::{self, OpTime, Window};
 use crate::error::{Error, Missing};
-use crate::exec::Spec;
-use crate::fixtures::{Fixture, FixtureContent};
-use crate::gpt::Gpt;
-use crate::image::View;
+use crate::ground::{Ground, Setting, full_check, ground};
+use crate::layout;
 use crate::mask::Mask;
 use crate::oracle::{Checkers, OracleSet};
-use crate::process::run::Runner;
-use crate::process::{Containment, End, Run};
+use crate::process::{End, Run};
 use crate::programs::Programs;
-use crate::stage::fuse::{self, FuseStage};
-use crate::stage::hook::{self, HookStage};
-use crate::stage::{Attempt, Job, Saved, Stage, Which, Words};
-use crate::workdir::WorkDir;
-use crate::{layout, tools};
+use crate::stage::{Attempt, Job, Saved, Which, recorded};
 
 /// Uninterrupted runs of each phase.
 const BASELINE_RUNS: u32 = 3;
 
 /// Largest share of a file that may differ between uninterrupted runs.
 pub const MAX_VOLATILE_SHARE: f64 = 0.001;
-
-/// Copies of the volume that lie in the working area at the same time on the in-process seam: the live one, three
-/// runs, one that is damaged for the oracles, staged copies of the tool, and one per phase and fixture.
-const COPIES_BESIDES_PHASES: u64 = 6;
-
-/// How a campaign's tools are run.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    /// Where the tool's I/O passes through us.
-    pub seam: reports::Seam,
-    /// This process has mounts of its own.
-    pub private_mounts: bool,
-    /// Wait before and after each write that touches the GPT.
-    pub gpt_delay: Option<Duration>,
-    /// Planted bug.
-    pub bug: Option<String>,
-    /// The tools' sleeps last as long as they ask for.
-    pub real_time: bool,
-    /// Where the working area is made.
-    pub work_parent: Option<PathBuf>,
-    /// The binary that launches tools.
-    pub launcher: PathBuf,
-    /// Set by a signal to killpoint.
-    pub interrupted: &'static AtomicBool,
-    /// Print the partition table at each step's boundary.
-    pub layouts: bool,
-    /// Have each oracle shown a damaged copy.
-    pub prove: bool,
-    /// What a command line asks for, in place of a scenario's fixture.
-    pub exec: Option<Spec>,
-}
 
 /// A campaign that can begin.
 #[derive(Debug)]
@@ -75,21 +35,6 @@ pub struct Prepared {
     pub phases: Vec<PreparedPhase>,
     /// What they share; last, so that everything in its working area is closed before that goes.
     pub ground: Ground,
-}
-
-/// What all phases of a campaign share.
-#[derive(Debug)]
-pub struct Ground {
-    /// Scenario.
-    pub resolved: Resolved,
-    /// Content id of the fixture.
-    pub fixture_id: ContentId,
-    /// The volume's file whose GPT is sampled.
-    pub gpt_file: Option<PathBuf>,
-    /// Where the tool works.
-    pub stage: Stage,
-    /// Removed when the campaign ends.
-    pub work: WorkDir,
 }
 
 /// A phase that can be crashed.
@@ -159,97 +104,6 @@ pub fn prepare(
     Ok(Prepared { phases, ground })
 }
 
-/// The fixture, and a stage with it.
-pub fn ground(
-    resolved: Resolved,
-    programs: &Programs,
-    setting: &Setting,
-    stream: &mut Stream,
-) -> Result<Ground, Error> {
-    let began = Instant::now();
-    let fixture = match &setting.exec {
-        Some(spec) => Fixture::of_user(spec)?,
-        None => Fixture::of_scenario(&resolved)?,
-    };
-    stream.emit(&Event::FixtureReady {
-        fixture_id: fixture.id.to_string(),
-        cached: fixture.cached,
-        len_bytes: fixture.len_bytes,
-        wall_ms: began.elapsed().as_millis() as u64,
-    })?;
-    let phases = resolved.scenario.phase.len() as u64;
-    // On the FUSE seam states lie in memory, as what differs from the fixture.
-    let needed = match setting.seam {
-        reports::Seam::Fuse => 0,
-        reports::Seam::InProcess => fixture.used_bytes * (COPIES_BESIDES_PHASES + phases),
-    };
-    let work = WorkDir::create(setting.work_parent.as_deref(), needed, needed.min(fixture.used_bytes))?;
-    let words = words(&resolved, programs, setting, &work)?;
-    let runner = Runner { containment: Containment::choose()?, launcher: setting.launcher.clone() };
-    let mut stage = match (setting.seam, &fixture.content) {
-        (reports::Seam::InProcess, FixtureContent::Folder(volume)) => {
-            let delay = setting.gpt_delay;
-            let stage = HookStage::new(work.path(), volume, words, delay, runner, setting.interrupted)?;
-            Stage::Hook(Box::new(stage))
-        }
-        _ => Stage::Fuse(Box::new(FuseStage::new(&work, &fixture, words, setting, runner)?)),
-    };
-    let gpt_file = gpt_file(&resolved, &mut stage)?;
-    stage.set_disk(gpt_file.as_deref())?;
-    Ok(Ground { fixture_id: fixture.id, gpt_file, stage, work, resolved })
-}
-
-/// What the scenario's commands are made from.
-fn words(
-    resolved: &Resolved,
-    programs: &Programs,
-    setting: &Setting,
-    work: &WorkDir,
-) -> Result<Words, Error> {
-    let mut environment = resolved.scenario.environment.clone();
-    if let Some(bug) = &setting.bug {
-        let own = programs.paths.keys().filter(|program| tools::is_own(program)).cloned();
-        environment.extend(hook::bug_environment(bug, own));
-    }
-    let scenario_dir = match resolved.assets.is_empty() {
-        true => resolved.dir.clone(),
-        false => {
-            let dir = work.subdir("scenario")?;
-            resolved.write_assets(&dir)?;
-            dir
-        }
-    };
-    Ok(Words {
-        volume: work.path().join("volume"),
-        scratch: work.path().join("scratch"),
-        scenario_dir,
-        directory: setting.exec.as_ref().map(|spec| spec.directory.clone()),
-        programs: programs.paths.clone(),
-        environment,
-        real_time: setting.real_time,
-    })
-}
-
-/// The file whose table is sampled: the one that an oracle names, else the declared disk, else the only file, if it
-/// holds a table.
-fn gpt_file(resolved: &Resolved, stage: &mut Stage) -> Result<Option<PathBuf>, Error> {
-    let scenario = &resolved.scenario;
-    let named = scenario.oracle.iter().find(|oracle| matches!(oracle, Oracle::Gpt { .. }));
-    if let Some(file) = named.and_then(Oracle::file) {
-        return Ok(Some(file.into()));
-    }
-    if let Some(disk) = scenario.fixture.disk() {
-        return Ok(Some(disk.file.clone().into()));
-    }
-    let look = stage.look()?;
-    let volume = View::from(&look);
-    let failed = Error::io(look.path);
-    let Ok([name]) = <[PathBuf; 1]>::try_from(volume.files().map_err(failed)?) else { return Ok(None) };
-    let failed = |source| Error::io(look.path.join(&name))(source);
-    let disk = volume.open(&name).map_err(failed)?;
-    Ok(Gpt::read(&disk).map_err(failed)?.best().is_some().then_some(name))
-}
-
 /// What the uninterrupted runs of a phase gave.
 struct Baseline {
     state: Saved,
@@ -306,7 +160,7 @@ fn baseline(
     let varies = match attempts.iter().any(|attempt| attempt.mapped) {
         true => Varies::Mapped,
         false if same(|_| true) => Varies::No,
-        false if same(fuse::is_in_volume) => Varies::InScratch,
+        false if same(recorded::is_in_volume) => Varies::InScratch,
         false if logs.windows(2).all(|pair| pair[0].same_shape(&pair[1])) => Varies::InPayload,
         false => Varies::InOrder,
     };
@@ -414,15 +268,6 @@ fn check_end(ground: &Ground, phase: &Phase, run: &Run) -> Result<(), Error> {
     full_check(&ground.work)?;
     let output = format!("{}{}", run.stdout, run.stderr);
     Err(Error::Baseline { phase: phase.name.clone(), how, output: output.trim_end().to_owned() })
-}
-
-/// A tool that failed because our own disk is full says nothing about the tool. It may have tidied up since, so the
-/// room of a whole volume has to be there.
-pub fn full_check(work: &WorkDir) -> Result<(), Error> {
-    match work.fullness().map_err(Error::io(work.path()))? {
-        Some(free_bytes) => Err(Error::WorkDirFull { path: work.path().to_owned(), free_bytes }),
-        None => Ok(()),
-    }
 }
 
 fn sleep_into_next_second() {

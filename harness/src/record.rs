@@ -9,8 +9,9 @@ use scenarios::Expected;
 
 use crate::chain::CrashState;
 use crate::error::Error;
+use crate::ground::Ground;
 use crate::judge::Judgement;
-use crate::prepare::{Ground, PreparedPhase};
+use crate::prepare::PreparedPhase;
 use crate::store::{FindingStore, Past};
 use crate::token::{self, Token};
 

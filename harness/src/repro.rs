@@ -6,8 +6,9 @@ use scenarios::Resolved;
 
 use crate::chain::{Chain, CrashState, Finished, Step, sample};
 use crate::error::Error;
+use crate::ground::Setting;
 use crate::judge::Judgement;
-use crate::prepare::{Prepared, Setting, prepare};
+use crate::prepare::{Prepared, prepare};
 use crate::programs::Programs;
 use crate::record::{Place, Recorder};
 use crate::stage::Cut;

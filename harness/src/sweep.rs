@@ -14,13 +14,14 @@ use scenarios::model::ScratchPolicy;
 
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
+use crate::ground::Ground;
 use crate::mask::outside;
 use crate::points::{CrashPoint, Points, Torn, TornUnit};
-use crate::prepare::{Ground, Prepared, PreparedPhase, Varies};
+use crate::prepare::{Prepared, PreparedPhase, Varies};
 use crate::record::{Place, Recorder};
 use crate::seeds;
 use crate::stage::Cut;
-use crate::stage::fuse::{in_volume, volume_id};
+use crate::stage::recorded::{in_volume, volume_id};
 use crate::store::Past;
 use crate::token::TokenKill;
 

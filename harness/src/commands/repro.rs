@@ -13,7 +13,7 @@ use super::sweep::command;
 use crate::cli::{Format, ReproArgs, SeamChoice, ToolArgs};
 use crate::error::Error;
 use crate::exec::Spec;
-use crate::prepare::Setting;
+use crate::ground::Setting;
 use crate::record::{Origin, Recorder};
 use crate::repro::{self, Reproduced};
 use crate::store::{self, Past};

@@ -11,8 +11,9 @@ use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, SeamChoice, Sweep
 use crate::error::Error;
 use crate::exec::{ExecError, Spec};
 use crate::expected;
+use crate::ground::Setting;
 use crate::points::{Torn, TornUnit};
-use crate::prepare::{Setting, prepare};
+use crate::prepare::prepare;
 use crate::programs::Programs;
 use crate::record::Recorder;
 use crate::seam::{self, Wish};

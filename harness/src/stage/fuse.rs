@@ -2,32 +2,27 @@
 //! asked for, recorded or cut. States are clones in memory, so putting one there costs nothing.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fault_backend::fuse::{Recorded, Run, Seam, SeamOptions, Slot, Wiring};
-use fault_backend::oplog::{Op, OpLog, Outcome};
-use fault_backend::replay::Point;
+use fault_backend::fuse::{Run, Slot};
+use fault_backend::oplog::OpLog;
 use fault_backend::volume::Volume;
-use fault_backend::{Action, ContentId, Fault, FaultPlan, Region};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
-use nix::unistd::Pid;
+use fault_backend::{ContentId, Fault, FaultPlan, Region};
 
-use super::{Attempt, Cut, Job, Look, OpTrace, Saved, Words};
+use super::mounted::{self, Mounted, StandIns, View};
+use super::{Attempt, Cut, Job, Look, Saved, Words, recorded};
 use crate::error::Error;
-use crate::exec::Spec;
 use crate::fixtures::Fixture;
 use crate::gpt::Gpt;
+use crate::ground::Setting;
 use crate::image::{SCRATCH, VOLUME};
 use crate::judge::Failure;
 use crate::oracle::Showcase;
-use crate::prepare::Setting;
-use crate::process::run::{Mark, Runner};
-use crate::process::{self, End};
+use crate::process::run::Runner;
+use crate::process::{self, End, Mark};
 use crate::workdir::WorkDir;
 
 /// What a tool may write beyond its fixture, at least and as a multiple of what the fixture holds. What needs more
@@ -38,10 +33,6 @@ const ROOM_SHARE: u64 = 3;
 /// Payload that a recording may hold.
 const LOG_LIMIT_BYTES: u64 = 2 << 30;
 
-/// Where the seam is mounted where nobody else can see it: the same path in every campaign, since some tools write
-/// the paths of their files into them.
-const PRIVATE_MOUNT: &str = "/run/killpoint";
-
 /// What the FUSE seam needs to run tools.
 pub struct FuseStage {
     words: Words,
@@ -51,7 +42,7 @@ pub struct FuseStage {
     disk: Option<Disk>,
     limit_bytes: u64,
     /// Files of the user in whose place files of the seam are mounted.
-    stand_ins: Vec<PathBuf>,
+    _stand_ins: StandIns,
     counting: bool,
     threads: Arc<AtomicU64>,
     seam: Arc<Mounted>,
@@ -69,71 +60,9 @@ struct Disk {
     sector_bytes: u32,
 }
 
-/// The mount, and who is running on it.
-struct Mounted {
-    seam: Seam,
-    /// `st_dev` of the mount.
-    device: Option<u64>,
-    running: Mutex<Option<process::Wiring>>,
-}
-
-impl Mounted {
-    fn running(&self) -> Option<process::Wiring> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_running(&self, wiring: Option<process::Wiring>) {
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = wiring;
-    }
-}
-
-impl process::Seam for Mounted {
-    fn begin(&self, wiring: process::Wiring) {
-        self.set_running(Some(wiring));
-    }
-
-    fn sync(&self, pid: i32) {
-        // A fault that makes the flush fail can't be told to the caller of `sync`, which knows no errors.
-        let _ = self.seam.barrier(pid);
-    }
-
-    fn freeze(&self) {
-        self.seam.freeze();
-    }
-
-    fn device(&self) -> Option<u64> {
-        self.device
-    }
-}
-
-/// The slot in which volumes are looked at.
-struct View(Arc<Mounted>);
-
-impl fmt::Debug for View {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("View")
-    }
-}
-
-impl Showcase for View {
-    fn show(&self, volume: &Volume) -> PathBuf {
-        self.0.seam.load(Slot::View, volume.clone());
-        self.0.seam.path(Slot::View).join(VOLUME)
-    }
-}
-
 impl fmt::Debug for FuseStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FuseStage").field("root", &self.seam.seam.root()).finish_non_exhaustive()
-    }
-}
-
-impl Drop for FuseStage {
-    fn drop(&mut self) {
-        // What stands in for other files keeps the seam busy.
-        for target in self.stand_ins.drain(..).rev() {
-            let _ = umount2(&target, MntFlags::MNT_DETACH);
-        }
     }
 }
 
@@ -146,32 +75,29 @@ impl FuseStage {
         setting: &Setting,
         runner: Runner,
     ) -> Result<Self, Error> {
-        let at = mount_point(work, setting.private_mounts)?;
-        let cpu = bind_to_one_cpu()?;
-        let seam = Seam::mount(&at, &SeamOptions { cpu: Some(cpu) })?;
-        let root = seam.path(Slot::Work);
-        let device = std::fs::metadata(seam.root()).ok().map(|metadata| metadata.dev());
+        let seam = Arc::new(Mounted::new(work, setting.private_mounts)?);
+        let root = seam.seam.path(Slot::Work);
         let words = Words { volume: root.join(VOLUME), scratch: root.join(SCRATCH), ..words };
         let mut now = Volume::new();
         now.graft(Path::new(VOLUME), &fixture.content.volume()?)?;
         now.insert_dir(Path::new(SCRATCH))?;
-        let mut stand_ins = Vec::new();
+        let mut stand_ins = StandIns::default();
         if let Some(spec) = &setting.exec {
-            seam.load(Slot::Work, now.clone());
-            stand_ins = stand_in(spec, &words.volume)?;
+            seam.seam.load(Slot::Work, now.clone());
+            stand_ins = mounted::stand_in(spec, &words.volume)?;
         }
         Ok(Self {
-            view: seam.path(Slot::View).join(VOLUME),
+            view: seam.seam.path(Slot::View).join(VOLUME),
             words,
             runner,
             interrupted: setting.interrupted,
             gpt_delay: setting.gpt_delay,
             disk: None,
             limit_bytes: (fixture.used_bytes * ROOM_SHARE).max(MIN_ROOM_BYTES),
-            stand_ins,
+            _stand_ins: stand_ins,
             counting: false,
             threads: Arc::default(),
-            seam: Arc::new(Mounted { device, seam, running: Mutex::new(None) }),
+            seam,
             now,
             log: None,
             entered: None,
@@ -287,57 +213,29 @@ impl FuseStage {
         let delay = delay.map(|delay| Fault::Delay(Region::Gpt, delay.as_millis() as u64));
         let plan = FaultPlan(delay.into_iter().chain(fault).collect());
         self.seam.seam.load(Slot::Work, self.now.clone());
+        let listed = self.runner.containment.threads_file().filter(|_| self.counting);
         self.seam.seam.begin(Run {
             plan,
             limit_bytes: Some(self.now.dirty_bytes() + self.limit_bytes),
             log_limit_bytes: Some(LOG_LIMIT_BYTES),
             sector_bytes: self.disk.as_ref().map_or(512, |disk| disk.sector_bytes),
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
-            ..Run::new(self.wiring())
+            ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });
         let ran = self.run_commands(job, aim, on_mark);
         self.seam.set_running(None);
-        let recorded = self.seam.seam.end();
+        let ended = self.seam.seam.end();
         let (runs, failure) = ran?;
-        let recorded = recorded.ok_or(Error::NotRecorded)?;
-        if recorded.broken {
+        let ended = ended.ok_or(Error::NotRecorded)?;
+        if ended.broken {
             return Err(Error::SeamBroken);
         }
-        if recorded.log_cut {
+        if ended.log_cut {
             return Err(Error::TooLong { limit_bytes: LOG_LIMIT_BYTES });
         }
-        self.now = recorded.volume.clone();
+        self.now = ended.volume.clone();
         let disk = self.disk.as_ref().map(|disk| disk.path.as_path());
-        attempt(runs, failure, recorded, disk, &mut self.log)
-    }
-
-    /// Closures for the seam that reach whatever runs at the moment.
-    fn wiring(&self) -> Wiring {
-        let [kill, signal, step] = [(); 3].map(|()| Arc::clone(&self.seam));
-        let start: Arc<str> = "start".into();
-        let listed = self.runner.containment.threads_file().filter(|_| self.counting);
-        let threads = Arc::clone(&self.threads);
-        Wiring {
-            kill: Arc::new(move || {
-                if let Some(running) = kill.running() {
-                    (running.kill)();
-                }
-            }),
-            signal: Arc::new(move |number| {
-                if let Some(running) = signal.running() {
-                    (running.signal)(number);
-                }
-            }),
-            step: Arc::new(move || {
-                if let Some(Ok(list)) = listed.as_ref().map(std::fs::read_to_string) {
-                    threads.fetch_max(list.lines().count() as u64, Ordering::Relaxed);
-                }
-                match step.running() {
-                    Some(running) => (running.step)(),
-                    None => Arc::clone(&start),
-                }
-            }),
-        }
+        recorded::attempt(runs, failure, ended, disk, &mut self.log)
     }
 
     /// Runs the commands until one is cut or does not end as it should.
@@ -364,106 +262,4 @@ impl FuseStage {
         }
         Ok((runs, None))
     }
-}
-
-fn attempt(
-    mut runs: Vec<process::Run>,
-    failure: Option<Failure>,
-    recorded: Recorded,
-    disk: Option<&Path>,
-    log: &mut Option<Arc<OpLog>>,
-) -> Result<Attempt, Error> {
-    let marks: Vec<Mark> = runs.iter().flat_map(|run| run.marks.iter().cloned()).collect();
-    let acks = runs.iter().flat_map(|run| run.acks.iter().cloned()).collect();
-    let wall = runs.iter().map(|run| run.wall).sum();
-    let Some(last) = runs.pop() else { return Err(Error::NotRecorded) };
-    let run = process::Run { marks, acks, wall, ..last };
-    let ops = traces(&recorded.log, &run.marks, disk);
-    let recording = Arc::new(recorded.log);
-    let (mut cut, mut past) = (None, None);
-    if run.end == End::Killed {
-        let (fault, point) = where_cut(&recording);
-        (cut, past) = (Some(fault), Some((recording, point)));
-    } else {
-        *log = Some(recording);
-    }
-    Ok(Attempt { run, failure, ops, cut, past, mapped: recorded.mapped })
-}
-
-/// Whether an op is about the volume and not about the scratch directory.
-pub fn is_in_volume(op: &Op) -> bool {
-    op.path.as_ref().is_none_or(|path| path.starts_with(VOLUME))
-}
-
-/// The path inside the volume of a path inside a state; none below the scratch directory.
-pub fn in_volume(path: &Path) -> Option<&Path> {
-    path.strip_prefix(VOLUME).ok()
-}
-
-/// Content id of a state without its scratch directory.
-pub fn volume_id(state: &Volume) -> Option<ContentId> {
-    state.content_id_at(Path::new(VOLUME))
-}
-
-/// The ops as both seams know them, with the bytes of the disk that they change. Their clock is the volume's, so each is placed behind the mark of its step.
-fn traces(log: &OpLog, marks: &[Mark], disk: Option<&Path>) -> Vec<OpTrace> {
-    let trace = |op: &Op| {
-        let marked = marks.iter().find(|mark| mark.name == *op.step);
-        OpTrace {
-            range: op.range().filter(|_| op.path.as_deref() == disk).unwrap_or(0..0),
-            flush: op.is_flush(),
-            at: marked.map_or(Duration::ZERO, |mark| mark.at) + Duration::from_nanos(op.number),
-            complete: !matches!(op.outcome, Outcome::Torn { .. } | Outcome::Skipped),
-        }
-    };
-    log.ops.iter().map(trace).collect()
-}
-
-/// The fault that brings a cut back, and its point in the recording.
-fn where_cut(log: &OpLog) -> (Fault, Point) {
-    let after = |number| (Fault::AtOp(number, Action::KillAfter), Point::After(number));
-    match log.ops.last() {
-        None => after(0),
-        Some(op) => match op.outcome {
-            Outcome::Skipped => after(op.number - 1),
-            Outcome::Torn { bytes } => {
-                let sectors = (1..=op.sectors()).find(|k| op.torn_sector_bytes(*k) >= bytes).unwrap_or(0);
-                let sectors = u32::try_from(sectors).unwrap_or(u32::MAX);
-                let fault = Fault::AtOp(op.number, Action::KillTorn(sectors));
-                (fault, Point::Torn { op: op.number, bytes })
-            }
-            Outcome::Completed | Outcome::Failed(_) | Outcome::Dropped => after(op.number),
-        },
-    }
-}
-
-/// Binds this thread, and the tools that it starts, to the CPU that it runs on: the seam's server gets the same one, so
-/// that no answer has to wake another.
-fn bind_to_one_cpu() -> Result<usize, Error> {
-    let cpu = sched_getcpu().map_err(Error::Cpu)?;
-    let mut set = CpuSet::new();
-    set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).map_err(Error::Cpu)?;
-    Ok(cpu)
-}
-
-/// Puts the volume's files in the place of the user's, for this process and what it starts: nothing that is run can
-/// reach the files themselves any more. A mount follows its inode, which every state has at the same number.
-fn stand_in(spec: &Spec, volume: &Path) -> Result<Vec<PathBuf>, Error> {
-    let pairs = match &spec.volume {
-        Some(dir) => vec![(volume.to_owned(), dir.clone())],
-        None => spec.files().into_iter().map(|(name, path)| (volume.join(name), path)).collect(),
-    };
-    for (from, to) in &pairs {
-        mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|errno| Error::io(to)(errno.into()))?;
-    }
-    Ok(pairs.into_iter().map(|(_, to)| to).collect())
-}
-
-/// A folder to mount at: the fixed one where this process has mounts of its own, else one in the working area.
-fn mount_point(work: &WorkDir, private: bool) -> Result<PathBuf, Error> {
-    if private && std::fs::create_dir_all(PRIVATE_MOUNT).is_ok() {
-        return Ok(PathBuf::from(PRIVATE_MOUNT));
-    }
-    Ok(work.subdir("seam")?)
 }

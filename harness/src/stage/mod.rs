@@ -6,6 +6,8 @@
 mod command;
 pub mod fuse;
 pub mod hook;
+mod mounted;
+pub mod recorded;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,90 @@
+//! What a recorded run becomes: its ops as both seams know them, and the point at which it was cut.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fault_backend::fuse::Recorded;
+use fault_backend::oplog::{Op, OpLog, Outcome};
+use fault_backend::replay::Point;
+use fault_backend::volume::Volume;
+use fault_backend::{Action, ContentId, Fault};
+
+use super::{Attempt, OpTrace};
+use crate::error::Error;
+use crate::image::VOLUME;
+use crate::judge::Failure;
+use crate::process::{self, End, Mark};
+
+/// The runs of some commands, and their recording as one. That of a run that was not cut goes to `log`.
+pub(super) fn attempt(
+    mut runs: Vec<process::Run>,
+    failure: Option<Failure>,
+    recorded: Recorded,
+    disk: Option<&Path>,
+    log: &mut Option<Arc<OpLog>>,
+) -> Result<Attempt, Error> {
+    let marks: Vec<Mark> = runs.iter().flat_map(|run| run.marks.iter().cloned()).collect();
+    let acks = runs.iter().flat_map(|run| run.acks.iter().cloned()).collect();
+    let wall = runs.iter().map(|run| run.wall).sum();
+    let Some(last) = runs.pop() else { return Err(Error::NotRecorded) };
+    let run = process::Run { marks, acks, wall, ..last };
+    let ops = traces(&recorded.log, &run.marks, disk);
+    let recording = Arc::new(recorded.log);
+    let (mut cut, mut past) = (None, None);
+    if run.end == End::Killed {
+        let (fault, point) = where_cut(&recording);
+        (cut, past) = (Some(fault), Some((recording, point)));
+    } else {
+        *log = Some(recording);
+    }
+    Ok(Attempt { run, failure, ops, cut, past, mapped: recorded.mapped })
+}
+
+/// The ops as both seams know them, with the bytes of the disk that they change. Their clock is the
+/// volume's, so each is placed behind the mark of its step.
+fn traces(log: &OpLog, marks: &[Mark], disk: Option<&Path>) -> Vec<OpTrace> {
+    let trace = |op: &Op| {
+        let marked = marks.iter().find(|mark| mark.name == *op.step);
+        OpTrace {
+            range: op.range().filter(|_| op.path.as_deref() == disk).unwrap_or(0..0),
+            flush: op.is_flush(),
+            at: marked.map_or(Duration::ZERO, |mark| mark.at) + Duration::from_nanos(op.number),
+            complete: !matches!(op.outcome, Outcome::Torn { .. } | Outcome::Skipped),
+        }
+    };
+    log.ops.iter().map(trace).collect()
+}
+
+/// The fault that brings a cut back, and its point in the recording.
+fn where_cut(log: &OpLog) -> (Fault, Point) {
+    let after = |number| (Fault::AtOp(number, Action::KillAfter), Point::After(number));
+    match log.ops.last() {
+        None => after(0),
+        Some(op) => match op.outcome {
+            Outcome::Skipped => after(op.number - 1),
+            Outcome::Torn { bytes } => {
+                let sectors = (1..=op.sectors()).find(|k| op.torn_sector_bytes(*k) >= bytes).unwrap_or(0);
+                let sectors = u32::try_from(sectors).unwrap_or(u32::MAX);
+                let fault = Fault::AtOp(op.number, Action::KillTorn(sectors));
+                (fault, Point::Torn { op: op.number, bytes })
+            }
+            Outcome::Completed | Outcome::Failed(_) | Outcome::Dropped => after(op.number),
+        },
+    }
+}
+
+/// Whether an op is about the volume and not about the scratch directory.
+pub fn is_in_volume(op: &Op) -> bool {
+    op.path.as_ref().is_none_or(|path| path.starts_with(VOLUME))
+}
+
+/// The path inside the volume of a path inside a state; none below the scratch directory.
+pub fn in_volume(path: &Path) -> Option<&Path> {
+    path.strip_prefix(VOLUME).ok()
+}
+
+/// Content id of a state without its scratch directory.
+pub fn volume_id(state: &Volume) -> Option<ContentId> {
+    state.content_id_at(Path::new(VOLUME))
+}
