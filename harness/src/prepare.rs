@@ -56,8 +56,8 @@ pub struct PreparedPhase {
     pub ops: u64,
     /// The first uninterrupted run, on a seam that records.
     pub log: Option<Arc<OpLog>>,
-    /// Bytes that differ between uninterrupted runs, or that the scenario excuses.
-    pub mask: Mask,
+    /// The other uninterrupted runs, where they differ from it in payload alone.
+    pub others: Vec<Arc<OpLog>>,
     /// How uninterrupted runs differ in what they do.
     pub varies: Varies,
 }
@@ -112,6 +112,7 @@ struct Baseline {
     /// The quickest run: the first one is often slowed down by cold caches.
     quickest: Attempt,
     log: Option<Arc<OpLog>>,
+    others: Vec<Arc<OpLog>>,
     varies: Varies,
 }
 
@@ -179,8 +180,10 @@ fn baseline(
         content_id: state.id.to_string(),
         steps: first.run.marks.iter().map(|mark| mark.name.clone()).collect(),
     })?;
-    let log = logs.into_iter().next();
-    Ok(Baseline { state, mask, first, quickest, log, varies })
+    let mut logs = logs.into_iter();
+    let log = logs.next();
+    let others = logs.filter(|_| varies == Varies::InPayload).collect();
+    Ok(Baseline { state, mask, first, quickest, log, others, varies })
 }
 
 fn prepare_phase(
@@ -192,7 +195,7 @@ fn prepare_phase(
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<PreparedPhase, Error> {
-    let Baseline { state: mut after, mask, first, quickest, log, varies } = baseline;
+    let Baseline { state: mut after, mask, first, quickest, log, others, varies } = baseline;
     if let Some(text) = ground.stage.learn(&phase, &start, &after, &first)? {
         stream.emit(&Event::Warning { text })?;
     }
@@ -204,7 +207,7 @@ fn prepare_phase(
         acks: first.acks().collect(),
         show: ground.stage.showcase(),
     };
-    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask.clone(), checkers)?;
+    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask, checkers)?;
     for what in oracles.not_tested() {
         stream.emit(&Event::NotTested { what: format!("phase `{}`: {what}", phase.name) })?;
     }
@@ -227,7 +230,7 @@ fn prepare_phase(
         window: Window::new(&steps),
         ops: first.ops.len() as u64,
         log,
-        mask,
+        others,
         varies,
     })
 }

@@ -1,7 +1,9 @@
 //! A sweep: every crash point of a recorded run of each phase is judged, each content once. The states come from the
 //! recording; that a live kill leaves the same bytes is shown on a sample of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fault_backend::ContentId;
@@ -18,10 +20,11 @@ use crate::ground::Ground;
 use crate::mask::outside;
 use crate::points::{CrashPoint, Points, Torn, TornUnit};
 use crate::prepare::{Prepared, PreparedPhase, Varies};
+use crate::ranges::merged;
 use crate::record::{Place, Recorder};
 use crate::seeds;
 use crate::stage::Cut;
-use crate::stage::recorded::{in_volume, volume_id};
+use crate::stage::recorded::volume_id;
 use crate::store::Past;
 use crate::token::TokenKill;
 
@@ -219,13 +222,18 @@ fn live_checks(
     }
     let log = phase.log.clone().ok_or(Error::NotRecorded)?;
     let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
-    let mut replay = Replay::new(start, &log);
+    let mut replay = Replay::new(start.clone(), &log);
+    let others: Vec<_> = phase.others.clone();
     for point in drawn(points, plan, &phase.phase.name, log.len()) {
         let recorded = replay.state(point.point)?;
+        let others = others
+            .iter()
+            .map(|log| Replay::new(start.clone(), log).state(point.point))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut chain = Chain::begin(ground, phase)?;
         let step = chain.cut(&Cut::Op(point.fault()), false)?;
         let landed = matches!(step, Step::Crashed(_));
-        let agreed = landed && agree(phase, ground.stage.fuse()?.now(), &recorded)?;
+        let agreed = landed && agree(phase.varies, ground.stage.fuse()?.now(), &recorded, &others)?;
         let event =
             Event::LiveCheck { phase: phase.phase.name.clone(), point: point.describe(), landed, agreed };
         stream.emit(&event)?;
@@ -234,29 +242,43 @@ fn live_checks(
 }
 
 /// Whether a live kill left what the recording says, as far as two runs can leave the same.
-fn agree(phase: &PreparedPhase, live: &Volume, recorded: &Volume) -> Result<bool, Error> {
+fn agree(varies: Varies, live: &Volume, recorded: &Volume, others: &[Volume]) -> Result<bool, Error> {
     if live.content_id() == recorded.content_id() {
         return Ok(true);
     }
-    Ok(match phase.varies {
+    match varies {
         // What a tool names at random below its scratch directory has another name each time.
-        Varies::InScratch => volume_id(live) == volume_id(recorded),
-        Varies::InPayload => differ_in_masked_bytes(phase, live, recorded)?,
-        Varies::No | Varies::InOrder | Varies::Mapped => false,
-    })
+        Varies::InScratch => Ok(volume_id(live) == volume_id(recorded)),
+        Varies::InPayload => agree_where_recordings_do(live, recorded, others),
+        Varies::No | Varies::InOrder | Varies::Mapped => Ok(false),
+    }
 }
 
-/// Whether nothing but bytes that differ between uninterrupted runs tells two volumes apart.
-fn differ_in_masked_bytes(phase: &PreparedPhase, a: &Volume, b: &Volume) -> Result<bool, Error> {
-    for change in a.diff(b).map_err(Error::io("the volume"))? {
-        let Some(file) = in_volume(&change.path) else { continue };
+/// Whether a state is a recorded one but for bytes in which recorded runs differ at that point: a date, a nonce.
+fn agree_where_recordings_do(live: &Volume, recorded: &Volume, others: &[Volume]) -> Result<bool, Error> {
+    let failed = || Error::io("the volume");
+    let mut volatile: BTreeMap<PathBuf, Vec<Range<u64>>> = BTreeMap::new();
+    for other in others {
+        for change in recorded.diff(other).map_err(failed())? {
+            if let What::Data(ranges) = change.what {
+                // Random bytes coincide now and then; whole fields don't.
+                volatile.entry(change.path).or_default().extend(ranges.into_iter().map(widened));
+            }
+        }
+    }
+    for change in recorded.diff(live).map_err(failed())? {
         let What::Data(ranges) = change.what else { return Ok(false) };
-        let excused = phase.mask.ranges(file);
-        if ranges.into_iter().any(|range| !outside(range, excused).is_empty()) {
+        let excused = volatile.get(&change.path).cloned().map(merged).unwrap_or_default();
+        if ranges.into_iter().any(|range| !outside(range, &excused).is_empty()) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// A range as whole units of 16 bytes.
+fn widened(range: Range<u64>) -> Range<u64> {
+    range.start / 16 * 16..range.end.next_multiple_of(16)
 }
 
 /// Points for live kills, spread over the run: one drawn from each of as many equal parts. The end of the run is no

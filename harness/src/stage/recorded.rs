@@ -79,11 +79,6 @@ pub fn is_in_volume(op: &Op) -> bool {
     op.path.as_ref().is_none_or(|path| path.starts_with(VOLUME))
 }
 
-/// The path inside the volume of a path inside a state; none below the scratch directory.
-pub fn in_volume(path: &Path) -> Option<&Path> {
-    path.strip_prefix(VOLUME).ok()
-}
-
 /// Content id of a state without its scratch directory.
 pub fn volume_id(state: &Volume) -> Option<ContentId> {
     state.content_id_at(Path::new(VOLUME))
