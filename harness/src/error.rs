@@ -301,6 +301,7 @@ impl Error {
             | Self::Pattern { .. }
             | Self::RunDirTaken(_) => Exit::Usage,
             Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,
+            Self::Exec(ExecError::Changed { .. }) => Exit::NotMeasured,
             Self::Exec(_) => Exit::Usage,
             Self::Tool(_)
             | Self::MissingPrograms(_)

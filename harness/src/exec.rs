@@ -67,6 +67,24 @@ pub struct Spec {
     pub time_limit: String,
 }
 
+/// When an image was last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    /// Length in bytes, seconds and nanoseconds.
+    what: (u64, i64, i64),
+}
+
+impl Stamp {
+    /// Whether an image is as it was.
+    pub fn compare(before: &[Self], after: &[Self]) -> Result<(), ExecError> {
+        match before.iter().zip(after).find(|(before, after)| before != after) {
+            Some((_, Self { path, .. })) => Err(ExecError::Changed { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A command line that can't be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
@@ -90,6 +108,12 @@ pub enum ExecError {
         what: &'static str,
         /// What to do.
         mend: &'static str,
+    },
+    /// A file that somebody else wrote to.
+    #[error("`{path}` was changed by somebody else meanwhile, so the results mean nothing")]
+    Changed {
+        /// File.
+        path: PathBuf,
     },
     /// Two images of one name.
     #[error("two images are named `{0}`; they need different names")]
@@ -167,6 +191,16 @@ impl Spec {
     /// The volume's files: their names in it, and the files that they are clones of.
     pub fn files(&self) -> Vec<(String, PathBuf)> {
         self.images.iter().map(|path| (name_of(path), path.clone())).collect()
+    }
+
+    /// Lengths and times of the images, to notice that somebody else writes to them.
+    pub fn stamps(&self) -> Result<Vec<Stamp>, ExecError> {
+        let stamp = |path: &PathBuf| {
+            let read = |source| ExecError::Read { path: path.clone(), source };
+            let metadata = fs::metadata(path).map_err(read)?;
+            Ok(Stamp { path: path.clone(), what: (metadata.len(), metadata.mtime(), metadata.mtime_nsec()) })
+        };
+        self.images.iter().map(stamp).collect()
     }
 
     /// The command, for a person.
@@ -344,75 +378,4 @@ fn refuse_mounts_below(dir: &Path) -> Result<(), ExecError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> Spec {
-        Spec {
-            images: vec!["/tmp/a b.img".into()],
-            volume: None,
-            directory: "/tmp".into(),
-            command: ["sgdisk", "-n", "4:0:+1M", "it's", "{image}"].map(str::to_owned).to_vec(),
-            exit: vec![0],
-            resume: vec!["sgdisk -e {image}".to_owned()],
-            check: vec!["sgdisk -v {image}".to_owned()],
-            accept: vec![Accept::Old, Accept::New],
-            mask: Vec::new(),
-            untouched: Vec::new(),
-            environment: BTreeMap::new(),
-            step_pattern: None,
-            real_time: false,
-            time_limit: "30s".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_command_line_comes_back_from_its_word_and_a_damaged_word_is_refused() {
-        let word = spec().to_word();
-        assert_eq!(Spec::from_word(&word).unwrap(), spec());
-        assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{word}");
-        assert!(Spec::from_word(&word[..word.len() - 3]).is_err());
-        assert!(Spec::from_word("§").is_err());
-    }
-
-    #[test]
-    fn a_command_line_can_be_pasted_into_a_shell() {
-        assert_eq!(spec().command_line(), r"sgdisk -n 4:0:+1M 'it'\''s' {image}");
-    }
-
-    #[test]
-    fn the_command_gets_the_users_path_and_a_check_its_own_copy() {
-        let dir = tempfile::tempdir().unwrap();
-        let image = dir.path().join("a.img");
-        fs::write(&image, [0; 4096]).unwrap();
-        let resolved = Spec { images: vec![image.clone()], ..spec() }.scenario().unwrap();
-        let phase = &resolved.scenario.phase[0];
-        assert_eq!(phase.run.last(), Some(&image.display().to_string()));
-        assert_eq!(
-            phase.resume,
-            [["sh".to_owned(), "-c".to_owned(), format!("sgdisk -e {}", image.display())]]
-        );
-        let check = resolved.scenario.oracle.iter().find_map(|oracle| match oracle {
-            Oracle::Command { run, .. } => Some(run.clone()),
-            _ => None,
-        });
-        assert_eq!(check.unwrap()[2], "sgdisk -v {volume}/a.img");
-        // No table, so none is asked for.
-        assert!(!resolved.scenario.oracle.iter().any(|oracle| matches!(oracle, Oracle::Gpt { .. })));
-    }
-
-    #[test]
-    fn what_is_no_image_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let check = |path: &Path| Spec { images: vec![path.to_owned()], ..spec() }.check();
-        assert!(matches!(check(dir.path()), Err(ExecError::Refused { what: "a folder", .. })));
-        assert!(matches!(check(Path::new("/dev/null")), Err(ExecError::Refused { what: "a device", .. })));
-        assert!(matches!(check(&dir.path().join("none")), Err(ExecError::Read { .. })));
-        assert!(matches!(Spec { images: Vec::new(), ..spec() }.check(), Err(ExecError::NoImage)));
-        let proc = Spec { images: Vec::new(), volume: Some("/proc".into()), ..spec() };
-        assert!(matches!(proc.check(), Err(ExecError::Refused { .. })));
-        let image = dir.path().join("a.img");
-        fs::write(&image, "x").unwrap();
-        assert!(check(&image).is_ok());
-    }
-}
+mod tests;

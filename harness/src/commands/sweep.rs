@@ -9,7 +9,7 @@ use super::run::{Loaded, load, origin, run_dir_of, started};
 use super::session::{Session, watch_signals};
 use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, SeamChoice, SweepArgs, ToolArgs};
 use crate::error::Error;
-use crate::exec::{ExecError, Spec};
+use crate::exec::{ExecError, Spec, Stamp};
 use crate::expected;
 use crate::ground::Setting;
 use crate::points::{Torn, TornUnit};
@@ -145,6 +145,7 @@ fn sweep_one(
     let known = resolved.expected.clone();
     let mut session = Session::begin(run_dir, &resolved.scenario.name, output.clone(), started)?;
     let mut recorder = Recorder::new(origin, session.run_dir());
+    let stamps = setting.exec.as_ref().map(Spec::stamps).transpose()?;
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
         session.prepared();
         sweep::sweep(&mut prepared, plan, &mut recorder, &mut session.stream)?;
@@ -153,5 +154,10 @@ fn sweep_one(
             None => Ok(()),
         }
     });
+    // By now nothing stands in the images' place any more.
+    let result = match (stamps, &setting.exec) {
+        (Some(before), Some(spec)) => result.and_then(|()| Ok(Stamp::compare(&before, &spec.stamps()?)?)),
+        _ => result,
+    };
     session.end(result)
 }
