@@ -294,3 +294,73 @@ fn drawn<'a>(points: &'a Points, plan: &Plan, phase: &str, ops: u64) -> Vec<&'a 
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use fault_backend::image::Image;
+
+    use super::*;
+
+    /// A state with one file of the volume and one below the scratch directory.
+    fn state(disk: &[u8], scratch: &str) -> Volume {
+        let mut volume = Volume::new();
+        for (path, bytes) in [("volume/disk.img".to_owned(), disk), (format!("scratch/{scratch}"), b"x")] {
+            let mut image = Image::new(bytes.len() as u64);
+            image.write_at(0, bytes).unwrap();
+            volume.insert_file(path.as_ref(), image).unwrap();
+        }
+        volume
+    }
+
+    /// Each row is how uninterrupted runs differ, what a live kill left, and whether that is what was recorded. Bytes 16
+    /// to 19 differ between the recorded runs.
+    #[test]
+    fn a_live_state_agrees_only_where_recorded_runs_do() {
+        let disk = |nonce: u8, rest: u8| [[1; 16], [nonce; 16], [rest; 16]].concat();
+        let recorded = state(&disk(2, 3), "tmp.a");
+        let others = [state(&disk(4, 3), "tmp.a"), state(&disk(5, 3), "tmp.a")];
+        for (varies, live, expected) in [
+            (Varies::No, state(&disk(2, 3), "tmp.a"), true),
+            (Varies::No, state(&disk(2, 4), "tmp.a"), false),
+            (Varies::No, state(&disk(2, 3), "tmp.b"), false),
+            (Varies::InScratch, state(&disk(2, 3), "tmp.b"), true),
+            (Varies::InScratch, state(&disk(2, 4), "tmp.b"), false),
+            (Varies::InPayload, state(&disk(9, 3), "tmp.a"), true),
+            (Varies::InPayload, state(&disk(9, 4), "tmp.a"), false),
+            (Varies::InPayload, state(&disk(9, 3)[..40], "tmp.a"), false),
+            (Varies::InOrder, state(&disk(9, 3), "tmp.a"), false),
+        ] {
+            let found = agree(varies, &live, &recorded, &others).unwrap();
+            assert_eq!(found, expected, "{varies:?}");
+        }
+    }
+
+    #[test]
+    fn live_kills_are_spread_over_the_run_and_never_at_its_end() {
+        let mut log = OpLog::default();
+        for number in 1..=40 {
+            log.push(fault_backend::oplog::Op {
+                number,
+                kind: fault_backend::oplog::OpKind::Flush { ino: None, data_only: false },
+                fua: false,
+                cached: false,
+                process: "tool".into(),
+                step: "start".into(),
+                epoch: 0,
+                outcome: fault_backend::oplog::Outcome::Completed,
+                time: Default::default(),
+                path: None,
+            });
+        }
+        let plan = Plan { seed: 1, torn: Torn::None, unit: TornUnit::Page, live_checks: 10 };
+        let points = Points::of(&log, plan.torn, plan.unit, 1, "p");
+        let found: Vec<u64> = drawn(&points, &plan, "p", log.len()).iter().map(|point| point.op).collect();
+        assert_eq!(found.len(), 10);
+        assert!(
+            found.iter().zip((0..40).step_by(4)).all(|(op, from)| (from..from + 4).contains(op)),
+            "{found:?}"
+        );
+        let all = Plan { live_checks: 1000, ..plan };
+        assert_eq!(drawn(&points, &all, "p", log.len()).len(), 40, "the end is no point to be killed at");
+    }
+}

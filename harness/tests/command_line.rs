@@ -252,10 +252,10 @@ fn repro_tells_a_pass_from_another_state_and_from_a_kill_that_did_not_land() {
         assert_eq!(code, Some(2), "another fixture: {text}");
         let fixture = bench.events("fixture-ready")[0]["fixture_id"].as_str().unwrap()[..16].to_owned();
 
-        let (code, stdout, text, bench) = repro(20, &fixture, &zeros);
+        let (code, stdout, text, _) = repro(20, &fixture, &zeros);
         assert_eq!(code, Some(4), "another crash state: {text}");
         assert!(stdout.contains("crash state"), "{stdout}");
-        let crash = bench.events("kill")[0]["content_id"].as_str().unwrap()[..16].to_owned();
+        let crash = stdout.split("the crash state is `").nth(1).unwrap()[..16].to_owned();
 
         let (code, stdout, text, _) = repro(20, &fixture, &crash);
         assert_eq!(code, Some(0), "this tool recovers from it: {text}");
