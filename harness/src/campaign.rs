@@ -100,7 +100,7 @@ impl<'a> Campaign<'a> {
         let drawn = draw::draw(self.limits.seed, iteration, index, self.limits.kills.clone());
         stream.emit(&Event::Planned {
             iteration,
-            phase: self.prepared.phases[index].phase.name.clone(),
+            phase: self.prepared.phases[index].known.phase.name.clone(),
             kills: drawn
                 .kills
                 .iter()
@@ -198,9 +198,9 @@ fn run_chain(
     kills: &[DrawnKill],
     aiming: Aiming,
 ) -> Result<(Finished, Option<(Anchor, Late)>), Error> {
-    let window = phase.window.clone();
-    let scratch = phase.phase.scratch;
-    let log = phase.log.clone();
+    let window = phase.known.window.clone();
+    let scratch = phase.known.phase.scratch;
+    let log = phase.known.log.clone();
     let mut chain = Chain::begin(ground, phase)?;
     for kill in kills {
         // A tool that doesn't write what is there already goes on from here.

@@ -118,8 +118,8 @@ pub struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// Begins at the phase's start, with an empty scratch directory.
     pub fn begin(ground: &'a mut Ground, phase: &'a mut PreparedPhase) -> Result<Self, Error> {
-        ground.stage.enter(&mut phase.start, &mut phase.baseline)?;
-        ground.stage.place(&phase.start)?;
+        ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
+        ground.stage.place(&phase.known.start)?;
         Ok(Self { ground, phase, crashes: Vec::new(), acks: Vec::new() })
     }
 
@@ -135,7 +135,7 @@ impl<'a> Chain<'a> {
     /// Runs what comes next, the phase's run or what resumes it, and cuts it.
     pub fn cut(&mut self, cut: &Cut, wipe: bool) -> Result<Step, Error> {
         let which = if self.crashes.is_empty() { Which::Run } else { Which::Resume };
-        let job = Job { phase: &self.phase.phase, which, cut: Some(cut) };
+        let job = Job { phase: &self.phase.known.phase, which, cut: Some(cut) };
         let attempt = self.ground.stage.run(job, &mut |_, _| {})?;
         let Some(fault) = attempt.cut.clone() else { return Ok(Step::Finished(Box::new(attempt))) };
         self.acks.extend(attempt.acks());
@@ -149,8 +149,8 @@ impl<'a> Chain<'a> {
             op: attempt.completed(),
             inside_op: matches!(fault, Fault::AtOp(_, Action::KillTorn(_))),
             writes: attempt.writes(),
-            before_last_op: self.phase.ops == 0
-                || self.crashes.is_empty() && attempt.completed() < self.phase.ops,
+            before_last_op: self.phase.known.ops == 0
+                || self.crashes.is_empty() && attempt.completed() < self.phase.known.ops,
             past: attempt.past.map(|(log, point)| Past { log, point, wiped: wipe }),
             kill: TokenKill { fault, wipe },
             sample,
@@ -167,7 +167,7 @@ impl<'a> Chain<'a> {
             Some(attempt) => attempt,
             None => {
                 let which = if crashes.is_empty() { Which::Run } else { Which::Resume };
-                ground.stage.run(Job { phase: &phase.phase, which, cut: None }, &mut |_, _| {})?
+                ground.stage.run(Job { phase: &phase.known.phase, which, cut: None }, &mut |_, _| {})?
             }
         };
         if attempt.failure.is_some() {
@@ -206,7 +206,7 @@ fn asks_for_idempotence(ground: &Ground) -> bool {
 /// Oracle `idempotent`: a further run, whatever it answers, leaves every byte as it is.
 fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<Answer, Error> {
     let before = ground.stage.look()?.id;
-    let job = Job { phase: &phase.phase, which: Which::Run, cut: None };
+    let job = Job { phase: &phase.known.phase, which: Which::Run, cut: None };
     let again = ground.stage.run(job, &mut |_, _| {})?;
     let outcome = if ground.stage.look()?.id == before {
         Outcome::Held

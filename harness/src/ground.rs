@@ -1,6 +1,6 @@
 //! What all phases of a campaign stand on: the setting that was asked for, the fixture, and a stage with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ use crate::image::View;
 use crate::process::Containment;
 use crate::process::run::Runner;
 use crate::programs::Programs;
-use crate::stage::fuse::FuseStage;
+use crate::namespace;
+use crate::stage::fuse::{FuseStage, StageSeed};
 use crate::stage::hook::{self, HookStage};
 use crate::stage::{Stage, Words};
 use crate::tools;
@@ -44,6 +45,8 @@ pub struct Setting {
     pub work_parent: Option<PathBuf>,
     /// The binary that launches tools.
     pub launcher: PathBuf,
+    /// The CPUs that may be used, the first one by a campaign's own thread.
+    pub cpus: Vec<usize>,
     /// Set by a signal to killpoint.
     pub interrupted: &'static AtomicBool,
     /// Print the partition table at each step's boundary.
@@ -138,6 +141,51 @@ fn words(
         environment,
         real_time: setting.real_time,
     })
+}
+
+impl Ground {
+    /// What another thread needs for a ground like this one.
+    pub fn seed(&mut self) -> Result<GroundSeed, Error> {
+        Ok(GroundSeed {
+            resolved: self.resolved.clone(),
+            fixture_id: self.fixture_id,
+            gpt_file: self.gpt_file.clone(),
+            stage: self.stage.fuse()?.seed(),
+            work_parent: self.work.path().parent().map(Path::to_owned),
+        })
+    }
+}
+
+/// Makes a ground like another one, for another thread.
+#[derive(Clone, Debug)]
+pub struct GroundSeed {
+    resolved: Resolved,
+    fixture_id: ContentId,
+    gpt_file: Option<PathBuf>,
+    stage: StageSeed,
+    work_parent: Option<PathBuf>,
+}
+
+impl GroundSeed {
+    /// Whether the other thread has mounts of its own, so that its paths are the same.
+    pub fn has_private_mounts(&self) -> bool {
+        self.stage.private_mounts
+    }
+
+    /// The ground, with a seam of its own on a CPU of its own. To be called by the thread that uses it, which leaves
+    /// the mounts of the others.
+    pub fn grow(self, cpu: usize) -> Result<Ground, Error> {
+        if self.stage.private_mounts {
+            namespace::leave().map_err(Error::Namespace)?;
+        }
+        let work = WorkDir::create(self.work_parent.as_deref(), 0, 0)?;
+        let stage = Stage::Fuse(Box::new(self.stage.grow(&work, cpu)?));
+        let Self { resolved, fixture_id, gpt_file, .. } = self;
+        let mut ground = Ground { resolved, fixture_id, gpt_file, stage, work };
+        let gpt_file = ground.gpt_file.clone();
+        ground.stage.set_disk(gpt_file.as_deref())?;
+        Ok(ground)
+    }
 }
 
 /// The file whose table is sampled: the one that an oracle names, else the declared disk, else the only file, if it

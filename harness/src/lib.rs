@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod content;
 pub mod copies;
+pub mod cpus;
 pub mod draw;
 pub mod error;
 pub mod exec;

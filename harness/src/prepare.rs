@@ -40,16 +40,29 @@ pub struct Prepared {
 /// A phase that can be crashed.
 #[derive(Debug)]
 pub struct PreparedPhase {
+    /// What is known of it, on whatever ground it is judged.
+    pub known: Known,
+    /// The checks.
+    pub oracles: OracleSet,
+    /// The copies that it makes.
+    pub copies: Copies,
+}
+
+/// What the uninterrupted runs of a phase say of it.
+#[derive(Clone, Debug)]
+pub struct Known {
     /// The model.
     pub phase: Phase,
     /// The state before it.
     pub start: Saved,
     /// The state after an uninterrupted run.
     pub baseline: Saved,
-    /// The checks.
-    pub oracles: OracleSet,
-    /// The copies that it makes.
-    pub copies: Copies,
+    /// Where uninterrupted runs differ.
+    mask: Mask,
+    /// What an uninterrupted run acknowledged.
+    acks: Vec<String>,
+    /// Optional programs that this machine lacks.
+    lacking: Vec<String>,
     /// Where random times are drawn from.
     pub window: Window,
     /// Ops of an uninterrupted run.
@@ -189,50 +202,62 @@ fn baseline(
 fn prepare_phase(
     ground: &mut Ground,
     phase: Phase,
-    mut start: Saved,
+    start: Saved,
     baseline: Baseline,
     optional: &[Missing],
     setting: &Setting,
     stream: &mut Stream,
 ) -> Result<PreparedPhase, Error> {
-    let Baseline { state: mut after, mask, first, quickest, log, others, varies } = baseline;
-    if let Some(text) = ground.stage.learn(&phase, &start, &after, &first)? {
+    let Baseline { state, mask, first, quickest, log, others, varies } = baseline;
+    if let Some(text) = ground.stage.learn(&phase, &start, &state, &first)? {
         stream.emit(&Event::Warning { text })?;
     }
-    ground.stage.enter(&mut start, &mut after)?;
-    let checkers = Checkers {
-        work: ground.work.subdir(&format!("oracles-{}", phase.name))?,
-        lacking: optional.iter().map(|missing| missing.program.clone()).collect(),
-        words: ground.stage.words().clone(),
-        acks: first.acks().collect(),
-        show: ground.stage.showcase(),
-    };
-    let mut oracles = OracleSet::new(&ground.resolved, &phase, &start, &after, mask, checkers)?;
-    for what in oracles.not_tested() {
-        stream.emit(&Event::NotTested { what: format!("phase `{}`: {what}", phase.name) })?;
-    }
-    if setting.prove {
-        let proved =
-            oracles.prove().map_err(|source| Error::Unproved { phase: phase.name.clone(), source })?;
-        for oracle in proved {
-            stream.emit(&Event::OracleProved { phase: phase.name.clone(), oracle })?;
-        }
-    }
-    let copies = Copies::new(&phase, ground.gpt_file.as_deref(), &start, &after)?;
     let ops = op_times(ground, &quickest, setting.gpt_delay);
     let steps = draw::profile(&quickest.run.marks, &ops, quickest.run.wall);
-    Ok(PreparedPhase {
+    let known = Known {
         phase,
         start,
-        baseline: after,
-        oracles,
-        copies,
+        baseline: state,
+        mask,
+        acks: first.acks().collect(),
+        lacking: optional.iter().map(|missing| missing.program.clone()).collect(),
         window: Window::new(&steps),
         ops: first.ops.len() as u64,
         log,
         others,
         varies,
-    })
+    };
+    let mut prepared = PreparedPhase::on(ground, known)?;
+    let name = &prepared.known.phase.name;
+    for what in prepared.oracles.not_tested() {
+        stream.emit(&Event::NotTested { what: format!("phase `{name}`: {what}") })?;
+    }
+    if setting.prove {
+        let proved =
+            prepared.oracles.prove().map_err(|source| Error::Unproved { phase: name.clone(), source })?;
+        for oracle in proved {
+            stream.emit(&Event::OracleProved { phase: name.clone(), oracle })?;
+        }
+    }
+    Ok(prepared)
+}
+
+impl PreparedPhase {
+    /// Sets up the checks of a phase on a ground.
+    pub fn on(ground: &mut Ground, mut known: Known) -> Result<Self, Error> {
+        ground.stage.enter(&mut known.start, &mut known.baseline)?;
+        let checkers = Checkers {
+            work: ground.work.subdir(&format!("oracles-{}", known.phase.name))?,
+            lacking: known.lacking.clone(),
+            words: ground.stage.words().clone(),
+            acks: known.acks.clone(),
+            show: ground.stage.showcase(),
+        };
+        let Known { phase, start, baseline, mask, .. } = &known;
+        let oracles = OracleSet::new(&ground.resolved, phase, start, baseline, mask.clone(), checkers)?;
+        let copies = Copies::new(phase, ground.gpt_file.as_deref(), start, baseline)?;
+        Ok(Self { known, oracles, copies })
+    }
 }
 
 /// When the ops of a run began, and how long they wait, before and after, where kills slow the table's writes down.

@@ -48,9 +48,9 @@ impl Place {
     pub fn new(iteration: u64, phase: &PreparedPhase) -> Self {
         Self {
             iteration,
-            phase: phase.phase.name.clone(),
-            start_id: phase.start.id,
-            baseline_id: phase.baseline.id,
+            phase: phase.known.phase.name.clone(),
+            start_id: phase.known.start.id,
+            baseline_id: phase.known.baseline.id,
         }
     }
 
@@ -86,7 +86,7 @@ impl Recorder {
     /// Tells of the findings that the scenario expects of these phases and that did not appear.
     pub fn vanished(&self, phases: &[PreparedPhase], stream: &mut Stream) -> Result<(), Error> {
         for (index, known) in self.origin.expected.findings.iter().enumerate() {
-            let swept = phases.iter().any(|phase| phase.phase.name == known.phase);
+            let swept = phases.iter().any(|phase| phase.known.phase.name == known.phase);
             if swept && !self.met.contains(&index) {
                 let what = format!("phase {}: {} by {}", known.phase, known.verdict, known.oracle);
                 stream.emit(&Event::ExpectedVanished { what })?;

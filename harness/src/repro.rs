@@ -141,8 +141,8 @@ pub fn judge_kept(
     };
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, phase);
-    ground.stage.enter(&mut phase.start, &mut phase.baseline)?;
-    let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+    ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
+    let start = phase.known.start.memory.clone().ok_or(Error::NotRecorded)?;
     let fuse = ground.stage.fuse()?;
     let state = store::follow(start, past, |state| fuse.without_scratch(state).map(drop))?;
     fuse.place_volume(state);

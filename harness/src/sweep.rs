@@ -50,12 +50,12 @@ pub fn sweep(
 ) -> Result<(), Error> {
     let Prepared { phases, ground } = prepared;
     let mut swept = Vec::new();
-    for phase in phases.iter().filter(|phase| phase.varies != Varies::Mapped) {
-        let log = phase.log.as_ref().ok_or(Error::NotRecorded)?;
-        let points = Points::of(log, plan.torn, plan.unit, plan.seed, &phase.phase.name);
+    for phase in phases.iter().filter(|phase| phase.known.varies != Varies::Mapped) {
+        let log = phase.known.log.as_ref().ok_or(Error::NotRecorded)?;
+        let points = Points::of(log, plan.torn, plan.unit, plan.seed, &phase.known.phase.name);
         let both = points_with_scratch(ground, phase, log, &points)?;
         stream.emit(&Event::Sweep {
-            phase: phase.phase.name.clone(),
+            phase: phase.known.phase.name.clone(),
             ops: log.len(),
             kill_points: points.kill + both.kill,
             torn_points: points.torn + both.torn,
@@ -65,16 +65,16 @@ pub fn sweep(
     }
     let mut swept = swept.iter();
     for phase in phases.iter_mut() {
-        if phase.varies == Varies::Mapped {
+        if phase.known.varies == Varies::Mapped {
             let what = format!(
                 "phase `{}`: it writes through a shared mapping, whose pages survive a kill at times of the kernel's \
                  choice",
-                phase.phase.name
+                phase.known.phase.name
             );
             stream.emit(&Event::NotTested { what })?;
         } else if let Some(points) = swept.next() {
             live_checks(ground, phase, points, plan, stream)?;
-            let log = phase.log.clone().ok_or(Error::NotRecorded)?;
+            let log = phase.known.log.clone().ok_or(Error::NotRecorded)?;
             PhaseSweep { ground, phase, recorder, log, known: HashMap::new() }.run(points, stream)?;
         }
     }
@@ -90,10 +90,10 @@ fn points_with_scratch(
     points: &Points,
 ) -> Result<Points, Error> {
     let mut both = Points::default();
-    if phase.phase.scratch != ScratchPolicy::Both {
+    if phase.known.phase.scratch != ScratchPolicy::Both {
         return Ok(both);
     }
-    let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+    let start = phase.known.start.memory.clone().ok_or(Error::NotRecorded)?;
     let mut replay = Replay::new(start, log);
     for point in &points.all {
         if ground.stage.fuse()?.without_scratch(&mut replay.state(point.point)?)? {
@@ -117,7 +117,7 @@ struct PhaseSweep<'a> {
 impl PhaseSweep<'_> {
     fn run(&mut self, points: &Points, stream: &mut Stream) -> Result<(), Error> {
         let log = Arc::clone(&self.log);
-        let start = self.phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+        let start = self.phase.known.start.memory.clone().ok_or(Error::NotRecorded)?;
         let mut replay = Replay::new(start, &log);
         for point in &points.all {
             let step = match point.op {
@@ -139,7 +139,7 @@ impl PhaseSweep<'_> {
     fn variants(&mut self, kept: Volume) -> Result<Vec<(Volume, bool)>, Error> {
         let mut wiped = kept.clone();
         let cleared = self.ground.stage.fuse()?.without_scratch(&mut wiped)?;
-        Ok(match self.phase.phase.scratch {
+        Ok(match self.phase.known.phase.scratch {
             ScratchPolicy::Kept => vec![(kept, false)],
             ScratchPolicy::Wiped => vec![(wiped, true)],
             ScratchPolicy::Both if cleared => vec![(kept, false), (wiped, true)],
@@ -156,7 +156,7 @@ impl PhaseSweep<'_> {
         stream: &mut Stream,
     ) -> Result<(), Error> {
         let id = state.content_id();
-        let distinct = self.recorder.is_new(&self.phase.phase.name, id);
+        let distinct = self.recorder.is_new(&self.phase.known.phase.name, id);
         let found = match self.known.get(&id) {
             Some(found) => found.clone(),
             None => {
@@ -212,19 +212,19 @@ fn live_checks(
     if plan.live_checks == 0 {
         return Ok(());
     }
-    if phase.varies == Varies::InOrder {
+    if phase.known.varies == Varies::InOrder {
         let what = format!(
             "phase `{}`: live kills, since its uninterrupted runs differ in their ops; its states are those of its first \
              run",
-            phase.phase.name
+            phase.known.phase.name
         );
         return Ok(stream.emit(&Event::NotTested { what })?);
     }
-    let log = phase.log.clone().ok_or(Error::NotRecorded)?;
-    let start = phase.start.memory.clone().ok_or(Error::NotRecorded)?;
+    let log = phase.known.log.clone().ok_or(Error::NotRecorded)?;
+    let start = phase.known.start.memory.clone().ok_or(Error::NotRecorded)?;
     let mut replay = Replay::new(start.clone(), &log);
-    let others: Vec<_> = phase.others.clone();
-    for point in drawn(points, plan, &phase.phase.name, log.len()) {
+    let others: Vec<_> = phase.known.others.clone();
+    for point in drawn(points, plan, &phase.known.phase.name, log.len()) {
         let recorded = replay.state(point.point)?;
         let others = others
             .iter()
@@ -233,9 +233,9 @@ fn live_checks(
         let mut chain = Chain::begin(ground, phase)?;
         let step = chain.cut(&Cut::Op(point.fault()), false)?;
         let landed = matches!(step, Step::Crashed(_));
-        let agreed = landed && agree(phase.varies, ground.stage.fuse()?.now(), &recorded, &others)?;
+        let agreed = landed && agree(phase.known.varies, ground.stage.fuse()?.now(), &recorded, &others)?;
         let event =
-            Event::LiveCheck { phase: phase.phase.name.clone(), point: point.describe(), landed, agreed };
+            Event::LiveCheck { phase: phase.known.phase.name.clone(), point: point.describe(), landed, agreed };
         stream.emit(&event)?;
     }
     Ok(())

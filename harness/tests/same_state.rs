@@ -148,6 +148,7 @@ fn prepared(case: &Case, dir: &std::path::Path, private_mounts: bool) -> Result<
         real_time: false,
         work_parent: None,
         launcher: env!("CARGO_BIN_EXE_killpoint").into(),
+        cpus: killpoint::cpus::allowed()?,
         interrupted: &NEVER,
         layouts: false,
         prove: false,
@@ -161,11 +162,11 @@ fn every_kill_leaves_one_state(case: &Case, private_mounts: bool) -> Result<(), 
     let dir = tempfile::tempdir()?;
     let Prepared { mut phases, mut ground } = prepared(case, dir.path(), private_mounts)?;
     let phase = &mut phases[0];
-    if phase.varies != Varies::No {
-        return Err(format!("its runs differ: {:?}", phase.varies).into());
+    if phase.known.varies != Varies::No {
+        return Err(format!("its runs differ: {:?}", phase.known.varies).into());
     }
-    let log = phase.log.clone().ok_or("a recorded run")?;
-    let start = phase.start.memory.clone().ok_or("a state in memory")?;
+    let log = phase.known.log.clone().ok_or("a recorded run")?;
+    let start = phase.known.start.memory.clone().ok_or("a state in memory")?;
     let mut replay = Replay::new(start, &log);
     // The largest write, and ops spread over the run.
     let large = log.ops.iter().max_by_key(|op| op.pages()).ok_or("an op")?;

@@ -7,6 +7,7 @@ use super::run::Loaded;
 use super::session::watch_signals;
 use super::sweep::{command, spec};
 use crate::cli::{Format, PreflightArgs};
+use crate::cpus;
 use crate::error::Error;
 use crate::exec::Spec;
 use crate::ground::Setting;
@@ -50,6 +51,7 @@ fn of_scenario(name: &str, args: &PreflightArgs) -> Result<(Loaded, Setting, Str
         real_time: args.what.real_time,
         work_parent: args.work_dir.clone(),
         launcher: std::env::current_exe().map_err(Error::OwnExecutable)?,
+        cpus: cpus::allowed()?,
         interrupted,
         layouts: false,
         prove: false,

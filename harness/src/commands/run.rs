@@ -9,6 +9,7 @@ use scenarios::Resolved;
 use super::session::{Session, watch_signals};
 use crate::campaign::{Campaign, Limits};
 use crate::cli::{OutputArgs, PlaceArgs, RunArgs, SeamChoice, ToolArgs};
+use crate::cpus;
 use crate::error::Error;
 use crate::ground::Setting;
 use crate::prepare::prepare;
@@ -59,6 +60,7 @@ pub(super) fn load(
         real_time: tool.real_time,
         work_parent: place.work_dir.clone(),
         launcher: std::env::current_exe().map_err(Error::OwnExecutable)?,
+        cpus: cpus::allowed()?,
         interrupted,
         layouts: output.verbose,
         prove: true,

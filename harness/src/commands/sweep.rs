@@ -8,6 +8,7 @@ use reports::{CampaignStarted, Exit, Seam};
 use super::run::{Loaded, load, origin, run_dir_of, started};
 use super::session::{Session, watch_signals};
 use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, SeamChoice, SweepArgs, ToolArgs};
+use crate::cpus;
 use crate::error::Error;
 use crate::exec::{ExecError, Spec, Stamp};
 use crate::expected;
@@ -108,6 +109,7 @@ pub(super) fn command(
         real_time: spec.real_time,
         work_parent,
         launcher: std::env::current_exe().map_err(Error::OwnExecutable)?,
+        cpus: cpus::allowed()?,
         interrupted,
         layouts,
         prove: true,

@@ -15,6 +15,7 @@ use fault_backend::{ContentId, Fault, FaultPlan, Region};
 use super::mounted::{self, Mounted, StandIns, View};
 use super::{Attempt, Cut, Job, Look, Saved, Words, recorded};
 use crate::error::Error;
+use crate::exec::Spec;
 use crate::fixtures::Fixture;
 use crate::gpt::Gpt;
 use crate::ground::Setting;
@@ -22,7 +23,7 @@ use crate::image::{SCRATCH, VOLUME};
 use crate::judge::Failure;
 use crate::oracle::Showcase;
 use crate::process::run::Runner;
-use crate::process::{self, End, Mark};
+use crate::process::{self, Containment, End, Mark};
 use crate::workdir::WorkDir;
 
 /// What a tool may write beyond its fixture, at least and as a multiple of what the fixture holds. What needs more
@@ -35,12 +36,9 @@ const LOG_LIMIT_BYTES: u64 = 2 << 30;
 
 /// What the FUSE seam needs to run tools.
 pub struct FuseStage {
-    words: Words,
+    seed: StageSeed,
     runner: Runner,
-    pub(super) interrupted: &'static AtomicBool,
-    gpt_delay: Option<Duration>,
     disk: Option<Disk>,
-    limit_bytes: u64,
     /// Files of the user in whose place files of the seam are mounted.
     _stand_ins: StandIns,
     counting: bool,
@@ -50,6 +48,59 @@ pub struct FuseStage {
     now: Volume,
     log: Option<Arc<OpLog>>,
     entered: Option<(ContentId, ContentId)>,
+}
+
+/// Makes a stage.
+#[derive(Clone)]
+pub struct StageSeed {
+    /// How commands are made; where the volume and the scratch directory are, the mount says.
+    words: Words,
+    launcher: PathBuf,
+    /// The mounts of each thread are its own.
+    pub private_mounts: bool,
+    interrupted: &'static AtomicBool,
+    gpt_delay: Option<Duration>,
+    limit_bytes: u64,
+    exec: Option<Spec>,
+    now: Volume,
+}
+
+impl fmt::Debug for StageSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageSeed").field("private_mounts", &self.private_mounts).finish_non_exhaustive()
+    }
+}
+
+impl StageSeed {
+    /// The stage, for the calling thread, which is bound to a CPU.
+    pub fn grow(self, work: &WorkDir, cpu: usize) -> Result<FuseStage, Error> {
+        let runner = Runner { containment: Containment::choose()?, launcher: self.launcher.clone() };
+        self.with_runner(work, cpu, runner)
+    }
+
+    fn with_runner(mut self, work: &WorkDir, cpu: usize, runner: Runner) -> Result<FuseStage, Error> {
+        let seam = Arc::new(Mounted::new(work, self.private_mounts, cpu)?);
+        let root = seam.seam.path(Slot::Work);
+        (self.words.volume, self.words.scratch) = (root.join(VOLUME), root.join(SCRATCH));
+        let mut stand_ins = StandIns::default();
+        if let Some(spec) = &self.exec {
+            seam.seam.load(Slot::Work, self.now.clone());
+            stand_ins = mounted::stand_in(spec, &self.words.volume)?;
+        }
+        Ok(FuseStage {
+            view: seam.seam.path(Slot::View).join(VOLUME),
+            runner,
+            disk: None,
+            _stand_ins: stand_ins,
+            counting: false,
+            threads: Arc::default(),
+            seam,
+            now: self.now.clone(),
+            log: None,
+            entered: None,
+            seed: self,
+        })
+    }
 }
 
 /// The disk whose regions faults refer to.
@@ -75,38 +126,34 @@ impl FuseStage {
         setting: &Setting,
         runner: Runner,
     ) -> Result<Self, Error> {
-        let seam = Arc::new(Mounted::new(work, setting.private_mounts)?);
-        let root = seam.seam.path(Slot::Work);
-        let words = Words { volume: root.join(VOLUME), scratch: root.join(SCRATCH), ..words };
         let mut now = Volume::new();
         now.graft(Path::new(VOLUME), &fixture.content.volume()?)?;
         now.insert_dir(Path::new(SCRATCH))?;
-        let mut stand_ins = StandIns::default();
-        if let Some(spec) = &setting.exec {
-            seam.seam.load(Slot::Work, now.clone());
-            stand_ins = mounted::stand_in(spec, &words.volume)?;
-        }
-        Ok(Self {
-            view: seam.seam.path(Slot::View).join(VOLUME),
+        let seed = StageSeed {
             words,
-            runner,
+            launcher: runner.launcher.clone(),
+            private_mounts: setting.private_mounts,
             interrupted: setting.interrupted,
             gpt_delay: setting.gpt_delay,
-            disk: None,
             limit_bytes: (fixture.used_bytes * ROOM_SHARE).max(MIN_ROOM_BYTES),
-            _stand_ins: stand_ins,
-            counting: false,
-            threads: Arc::default(),
-            seam,
+            exec: setting.exec.clone(),
             now,
-            log: None,
-            entered: None,
-        })
+        };
+        seed.with_runner(work, setting.cpus[0], runner)
+    }
+
+    /// What another thread needs for a stage like this one.
+    pub fn seed(&self) -> StageSeed {
+        StageSeed { now: self.now.clone(), ..self.seed.clone() }
+    }
+
+    pub(super) fn interrupted(&self) -> &'static AtomicBool {
+        self.seed.interrupted
     }
 
     /// How commands are made.
     pub fn words(&self) -> &Words {
-        &self.words
+        &self.seed.words
     }
 
     /// Names the disk whose regions faults refer to; what is no GPT disk has none.
@@ -209,14 +256,14 @@ impl FuseStage {
             Some(Cut::Op(fault)) => (Some(fault.clone()), None),
         };
         // Only a run that is to be killed at a time is slowed down; a fault by op needs no time to land.
-        let delay = self.gpt_delay.filter(|_| aim.is_some());
+        let delay = self.seed.gpt_delay.filter(|_| aim.is_some());
         let delay = delay.map(|delay| Fault::Delay(Region::Gpt, delay.as_millis() as u64));
         let plan = FaultPlan(delay.into_iter().chain(fault).collect());
         self.seam.seam.load(Slot::Work, self.now.clone());
         let listed = self.runner.containment.threads_file().filter(|_| self.counting);
         self.seam.seam.begin(Run {
             plan,
-            limit_bytes: Some(self.now.dirty_bytes() + self.limit_bytes),
+            limit_bytes: Some(self.now.dirty_bytes() + self.seed.limit_bytes),
             log_limit_bytes: Some(LOG_LIMIT_BYTES),
             sector_bytes: self.disk.as_ref().map_or(512, |disk| disk.sector_bytes),
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
@@ -247,12 +294,12 @@ impl FuseStage {
     ) -> Result<(Vec<process::Run>, Option<Failure>), Error> {
         let mut runs = Vec::new();
         for (index, (command, accepted)) in job.commands().into_iter().enumerate() {
-            let command = self.words.command(job.phase, command)?;
+            let command = self.seed.words.command(job.phase, command)?;
             // A time counts from the start of the first command.
             let aim = aim.filter(|_| index == 0);
-            let volume = &self.words.volume;
+            let volume = &self.seed.words.volume;
             let mut marked = |mark: &Mark| on_mark(mark, volume);
-            let run = self.runner.run_on(&*self.seam, &command, aim, self.interrupted, &mut marked)?;
+            let run = self.runner.run_on(&*self.seam, &command, aim, self.seed.interrupted, &mut marked)?;
             let killed = run.end == End::Killed;
             let failure = if killed { None } else { Failure::of(&run, accepted) };
             runs.push(run);

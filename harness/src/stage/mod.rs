@@ -279,7 +279,7 @@ impl Stage {
     pub fn interrupted(&self) -> bool {
         let flag = match self {
             Self::Hook(stage) => stage.interrupted,
-            Self::Fuse(stage) => stage.interrupted,
+            Self::Fuse(stage) => stage.interrupted(),
         };
         flag.load(Ordering::Relaxed)
     }

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fault_backend::fuse::{Seam, SeamOptions, Slot, Wiring};
 use fault_backend::volume::Volume;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
-use nix::unistd::Pid;
 
+use crate::cpus;
 use crate::error::Error;
 use crate::exec::Spec;
 use crate::image::VOLUME;
@@ -32,9 +31,10 @@ pub(super) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts the seam and binds this thread, and the tools that it starts, to the server's CPU.
-    pub(super) fn new(work: &WorkDir, private: bool) -> Result<Self, Error> {
-        let cpu = bind_to_one_cpu()?;
+    /// Mounts the seam and binds this thread, and the tools that it starts, to the server's CPU: so that no answer
+    /// has to wake another one.
+    pub(super) fn new(work: &WorkDir, private: bool, cpu: usize) -> Result<Self, Error> {
+        cpus::bind(&[cpu])?;
         let seam = Seam::mount(&mount_point(work, private)?, &SeamOptions { cpu: Some(cpu) })?;
         let device = std::fs::metadata(seam.root()).ok().map(|metadata| metadata.dev());
         Ok(Self { seam, device, running: Mutex::new(None) })
@@ -84,7 +84,7 @@ impl Showcase for View {
     }
 }
 
-/// Files of a user in whose place files of the seam are mounted, for this process and what it starts.
+/// Files of a user in whose place files of the seam are mounted, for this thread and what it starts.
 #[derive(Debug, Default)]
 pub(super) struct StandIns(Vec<PathBuf>);
 
@@ -126,16 +126,7 @@ pub(super) fn wiring(mounted: &Arc<Mounted>, listed: Option<PathBuf>, threads: &
     }
 }
 
-/// Binds this thread, and the tools that it starts, to the CPU that it runs on: the seam's server gets the same one, so
-/// that no answer has to wake another.
-fn bind_to_one_cpu() -> Result<usize, Error> {
-    let cpu = sched_getcpu().map_err(Error::Cpu)?;
-    let mut set = CpuSet::new();
-    set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).map_err(Error::Cpu)?;
-    Ok(cpu)
-}
-
-/// Puts the volume's files in the place of the user's, for this process and what it starts: nothing that is run can
+/// Puts the volume's files in the place of the user's, for this thread and what it starts: nothing that is run can
 /// reach the files themselves any more. A mount follows its inode, which every state has at the same number.
 pub(super) fn stand_in(spec: &Spec, volume: &Path) -> Result<StandIns, Error> {
     let pairs = match &spec.volume {
