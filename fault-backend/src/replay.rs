@@ -1,7 +1,7 @@
 //! Crash states under model `kill`: what a volume held at each point of a recorded run.
 //!
 //! States are handed out as clones, each of which shares what it did not change. Asking in the order of the points
-//! applies each op once; going back starts over.
+//! applies each op once; going back starts from the nearest of the states that are kept on the way.
 
 use nix::errno::Errno;
 
@@ -54,31 +54,34 @@ pub enum ReplayError {
 /// The states of one recorded run.
 #[derive(Clone, Debug)]
 pub struct Replay<'a> {
-    start: Volume,
+    /// The states after 0, [`KEPT_EVERY`], … ops, as far as they were reached.
+    kept: Vec<Volume>,
     log: &'a OpLog,
     now: Volume,
     done: u64,
 }
 
+/// Ops between states that are kept.
+const KEPT_EVERY: u64 = 256;
+
 impl<'a> Replay<'a> {
     /// Takes the volume as it was before op 1.
     pub fn new(start: Volume, log: &'a OpLog) -> Self {
-        Self { now: start.clone(), start, log, done: 0 }
+        Self { now: start.clone(), kept: vec![start], log, done: 0 }
     }
 
     /// Applies the next op; its number, or none at the end.
     pub fn advance(&mut self) -> Result<Option<u64>, ReplayError> {
         let Some(op) = self.log.op(self.done + 1) else { return Ok(None) };
-        let bytes = match op.outcome {
-            Outcome::Completed => None,
-            Outcome::Torn { bytes } => Some(bytes),
-            Outcome::Skipped | Outcome::Failed(_) | Outcome::Dropped => {
-                self.done = op.number;
-                return Ok(Some(op.number));
-            }
-        };
-        apply(&mut self.now, op, bytes)?;
+        match op.outcome {
+            Outcome::Completed => apply(&mut self.now, op, None)?,
+            Outcome::Torn { bytes } => apply(&mut self.now, op, Some(bytes))?,
+            Outcome::Skipped | Outcome::Failed(_) | Outcome::Dropped => {}
+        }
         self.done = op.number;
+        if self.done == self.kept.len() as u64 * KEPT_EVERY {
+            self.kept.push(self.now.clone());
+        }
         Ok(Some(op.number))
     }
 
@@ -119,9 +122,10 @@ impl<'a> Replay<'a> {
         if number > self.log.len() {
             return Err(ReplayError::NoSuchOp { number, len: self.log.len() });
         }
-        if number < self.done {
-            self.now = self.start.clone();
-            self.done = 0;
+        let nearest = (number / KEPT_EVERY).min(self.kept.len() as u64 - 1);
+        if number < self.done || nearest * KEPT_EVERY > self.done {
+            self.now = self.kept[nearest as usize].clone();
+            self.done = nearest * KEPT_EVERY;
         }
         while self.done < number {
             self.advance()?;

@@ -146,7 +146,7 @@ impl<'a> Campaign<'a> {
         let Prepared { phases, ground } = &mut *self.prepared;
         let phase = &mut phases[index];
         let place = Place::new(iteration, phase);
-        let (Finished { crashes, judgement }, late) = run_chain(ground, phase, kills, aiming)?;
+        let (Finished { crashes, judgement, .. }, late) = run_chain(ground, phase, kills, aiming)?;
 
         let landed = self.recorder.kills(&place, &crashes, judgement.writes, attempt, stream)?;
         if let Some((anchor, _)) = &late {

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use fault_backend::{Action, ContentId, Fault};
-use reports::{CopyState, GptSample};
+use fault_backend::{Action, ContentId, Fault, OpLog};
+use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
 
 use crate::error::Error;
@@ -93,6 +94,8 @@ pub struct Finished {
     pub crashes: Vec<CrashState>,
     /// What it came to.
     pub judgement: Judgement,
+    /// The recording of the run that went to the end, on a seam that records.
+    pub resume: Option<Arc<OpLog>>,
 }
 
 /// How one cut went.
@@ -113,6 +116,10 @@ pub struct Chain<'a> {
     pub crashes: Vec<CrashState>,
     /// What the runs so far acknowledged.
     acks: Vec<String>,
+    /// What the oracles said of a disturbed run that said that it was done.
+    at_exit: Vec<Answer>,
+    /// What decides the verdict whatever comes after.
+    decided: Option<Judgement>,
 }
 
 impl<'a> Chain<'a> {
@@ -120,7 +127,7 @@ impl<'a> Chain<'a> {
     pub fn begin(ground: &'a mut Ground, phase: &'a mut PreparedPhase) -> Result<Self, Error> {
         ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
         ground.stage.place(&phase.known.start)?;
-        Ok(Self { ground, phase, crashes: Vec::new(), acks: Vec::new() })
+        Ok(Self::begin_with(ground, phase, Vec::new()))
     }
 
     /// Begins with the last of some crash states, which is there already.
@@ -129,7 +136,7 @@ impl<'a> Chain<'a> {
         phase: &'a mut PreparedPhase,
         crashes: Vec<CrashState>,
     ) -> Self {
-        Self { ground, phase, crashes, acks: Vec::new() }
+        Self { ground, phase, crashes, acks: Vec::new(), at_exit: Vec::new(), decided: None }
     }
 
     /// Runs what comes next, the phase's run or what resumes it, and cuts it.
@@ -159,10 +166,39 @@ impl<'a> Chain<'a> {
         Ok(Step::Crashed(Box::new(state)))
     }
 
+    /// Runs the phase with a fault that does not cut it. What it leaves is there to be resumed from.
+    pub fn disturb(&mut self, fault: Fault) -> Result<(), Error> {
+        let (Fault::AtOp(number, _) | Fault::FromOp(number, _)) = fault else {
+            return Err(Error::NotRecorded);
+        };
+        let cut = Cut::Op(fault.clone());
+        let job = Job { phase: &self.phase.known.phase, which: Which::Run, cut: Some(&cut) };
+        let attempt = self.ground.stage.run(job, &mut |_, _| {})?;
+        self.acks.extend(attempt.acks());
+        if (attempt.ops.len() as u64) < number {
+            let why = format!("the run ended before op {number}, so that it was not disturbed");
+            self.decided = Some(Judgement::not_measured(why));
+        } else if attempt.run.end == End::Hung {
+            let explain = "the disturbed run ran past its limit".to_owned();
+            let judgement = Judgement::not_measured(explain);
+            self.decided = Some(Judgement { verdict: Verdict::Hung, oracle: "exit".to_owned(), ..judgement });
+        } else if let (None, End::Exited(code)) = (&attempt.failure, &attempt.run.end) {
+            let told = Told { acks: &self.acks, exit: Some(*code) };
+            self.at_exit = self.phase.oracles.at_end(&self.ground.stage.look()?, told);
+        }
+        let sample = sample(self.ground, self.phase, &self.acks)?;
+        let crash = CrashState::of_point(TokenKill { fault, wipe: false }, sample);
+        self.crashes.push(CrashState { step: attempt.step().to_owned(), ..crash });
+        Ok(())
+    }
+
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.
     pub fn finish(self, finished: Option<Attempt>) -> Result<Finished, Error> {
         let began = Instant::now();
-        let Self { ground, phase, crashes, mut acks } = self;
+        let Self { ground, phase, crashes, mut acks, at_exit, decided } = self;
+        if let Some(judgement) = decided {
+            return Ok(Finished { crashes, judgement, resume: None });
+        }
         let attempt = match finished {
             Some(attempt) => attempt,
             None => {
@@ -177,8 +213,10 @@ impl<'a> Chain<'a> {
             .iter()
             .flat_map(|crash| crash.sample.answers.clone())
             .map(|answer| (Asked::AtCrash, answer))
+            .chain(at_exit.into_iter().map(|answer| (Asked::AtExit, answer)))
             .collect();
         acks.extend(attempt.acks());
+        let resume = ground.stage.take_log();
         let look = ground.stage.look()?;
         let exit = match attempt.run.end {
             End::Exited(code) => Some(code),
@@ -192,10 +230,11 @@ impl<'a> Chain<'a> {
         let writes = attempt.writes();
         let (verdict, oracle, explain) = judge(attempt.failure, &answers);
         let wall_ms = began.elapsed().as_millis() as u64;
-        if verdict == reports::Verdict::Recovered {
+        if verdict == Verdict::Recovered {
             ground.stage.confirmed();
         }
-        Ok(Finished { crashes, judgement: Judgement { verdict, oracle, explain, writes, wall_ms } })
+        let judgement = Judgement { verdict, oracle, explain, writes, wall_ms };
+        Ok(Finished { crashes, judgement, resume })
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use reports::ColorChoice;
+use reports::{ColorChoice, Model};
 use scenarios::model::Accept;
 
-use crate::points::Torn;
+use crate::sweep::points::Torn;
+use crate::sweep::shard::Shard;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,8 +31,18 @@ Examples:
 const SWEEP_EXAMPLES: &str = "\
 Examples:
   killpoint sweep sgdisk-new                     every op, and the pages inside large writes
-  killpoint sweep mixed-layout --torn none       op boundaries alone
-  killpoint sweep ./mine.toml --torn all --seed 1";
+  killpoint sweep mixed-layout --model kill --closure
+                                                 crashes of the resumes too, until nothing new appears
+  killpoint sweep ./mine.toml --torn-per-write all --seed 1
+  killpoint sweep ./mine.toml --budget 10m       the most telling points first
+  killpoint sweep mixed-layout --seed 1 --shard 2/4 --run-dir shard-2
+                                                 a part of it; again with the same --run-dir goes on where it was";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  killpoint report runs/mine-20260101-120000     the result of a campaign again
+  killpoint report shard-1 shard-2 shard-3 shard-4 --run-dir whole
+                                                 the shards of a sweep as one campaign";
 
 const EXEC_EXAMPLES: &str = "\
 The image is never modified: the command works on a clone that stands in its place, seen by the command alone.
@@ -70,6 +81,9 @@ pub enum Command {
     /// Watch one run of a scenario or command, and say what can be judged of it and at what cost
     #[command(after_help = format!("{PREFLIGHT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Preflight(PreflightArgs),
+    /// Print the result of a run directory, or merge those of a sweep's shards
+    #[command(after_help = format!("{REPORT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Report(ReportArgs),
     /// Bring one finding back from its token, or from a run directory
     #[command(after_help = EXIT_CODES)]
     Repro(ReproArgs),
@@ -187,12 +201,32 @@ pub enum SeamChoice {
 /// What a sweep looks at.
 #[derive(Clone, Debug, Args)]
 pub struct PointArgs {
+    /// What the runs are met by: `kill` (SIGKILL after each op), `torn` (SIGKILL inside a write), `error` (an op fails,
+    /// or writes less), `signal` (SIGTERM, SIGINT)
+    #[arg(long, value_name = "MODEL,…", value_delimiter = ',', default_value = "kill,torn")]
+    pub model: Vec<ModelChoice>,
     /// Points inside each write, at pages of the file: a number (first, last, middle, then drawn), `all` or `none`
-    #[arg(long, value_name = "N|all|none", default_value = "4", value_parser = parse_torn)]
+    #[arg(long = "torn-per-write", alias = "torn", value_name = "N|all|none", default_value = "4",
+        value_parser = parse_torn)]
     pub torn: Torn,
     /// Cut writes at 512-byte sectors: more than a SIGKILL does to a buffered write (conservative)
     #[arg(long)]
     pub torn_sectors: bool,
+    /// Follow crashes of the resume too, and of its resumes, until no new state appears (model kill)
+    #[arg(long, conflicts_with = "shard")]
+    pub closure: bool,
+    /// Follow at most so many crashes of resumes one after the other
+    #[arg(long, value_name = "N", requires = "closure", value_parser = clap::value_parser!(u32).range(1..))]
+    pub depth: Option<u32>,
+    /// Begin no state after this time; the most telling ones come first
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub budget: Option<Duration>,
+    /// Threads that judge states, each on a CPU of its own [default: as many as there are CPUs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// Judge one of N parts of the states; all of them, merged by `killpoint report`, are the whole
+    #[arg(long, value_name = "I/N", requires = "seed")]
+    pub shard: Option<Shard>,
     /// Live kills per phase that show that the recorded states are right
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub live_checks: u32,
@@ -328,6 +362,23 @@ pub struct ReproArgs {
     pub output: OutputArgs,
 }
 
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Run directories: one, or all shards of a sweep
+    #[arg(required = true, value_name = "RUN_DIR")]
+    pub run_dirs: Vec<PathBuf>,
+    /// Directory for the merged campaign
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Colour: auto, always, never
+    #[arg(long, default_value = "auto", value_parser = |text: &str| text.parse::<ColorChoice>())]
+    pub color: ColorChoice,
+}
+
 /// Arguments of `inspect`.
 #[derive(Clone, Debug, Args)]
 pub struct InspectArgs {
@@ -357,6 +408,30 @@ pub struct ShowArgs {
     /// What standard output gets
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+}
+
+/// What runs are met by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelChoice {
+    /// SIGKILL at op boundaries.
+    Kill,
+    /// SIGKILL inside a write.
+    Torn,
+    /// An op that answers an error.
+    Error,
+    /// A signal other than SIGKILL.
+    Signal,
+}
+
+impl From<ModelChoice> for Model {
+    fn from(choice: ModelChoice) -> Self {
+        match choice {
+            ModelChoice::Kill => Self::Kill,
+            ModelChoice::Torn => Self::Torn,
+            ModelChoice::Error => Self::Error,
+            ModelChoice::Signal => Self::Signal,
+        }
+    }
 }
 
 fn parse_torn(text: &str) -> Result<Torn, String> {

@@ -9,6 +9,7 @@ use fault_backend::replay::ReplayError;
 use fault_backend::volume::HostError;
 use nix::errno::Errno;
 use reports::Exit;
+use reports::merge::MergeError;
 use scenarios::ScenarioError;
 
 use crate::copies::CopiesError;
@@ -92,6 +93,24 @@ pub enum Error {
     /// The run directory is taken.
     #[error("the run directory `{0}` exists and is not empty; name another one with --run-dir")]
     RunDirTaken(PathBuf),
+    /// The run directory is another campaign's.
+    #[error(
+        "`{run_dir}` holds another campaign, whose {what} is {recorded} and not {found}: name another directory with \
+         --run-dir, or ask for the same again"
+    )]
+    OtherCampaign {
+        /// Directory.
+        run_dir: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// There.
+        recorded: String,
+        /// Asked for.
+        found: String,
+    },
+    /// Run directories that are no parts of one sweep.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// Processes.
     #[error(transparent)]
     Containment(#[from] ContainmentError),
@@ -147,6 +166,12 @@ pub enum Error {
     /// No CPU can be chosen.
     #[error("killpoint can't be bound to one CPU")]
     Cpu(#[source] Errno),
+    /// A thread that judges states can't be started.
+    #[error("a thread to judge states with can't be started")]
+    Worker(#[source] io::Error),
+    /// One that does went down.
+    #[error("a thread that judges states panicked; that is a defect of killpoint")]
+    WorkerPanicked,
     /// A run that is too long to be recorded.
     #[error("the run writes more than {limit}, which is the most that is recorded; try it on a smaller volume",
         limit = bytesize::ByteSize(*limit_bytes))]
@@ -299,7 +324,9 @@ impl Error {
             | Self::TimeLimit { .. }
             | Self::NoCommand { .. }
             | Self::Pattern { .. }
-            | Self::RunDirTaken(_) => Exit::Usage,
+            | Self::RunDirTaken(_)
+            | Self::OtherCampaign { .. }
+            | Self::Merge(_) => Exit::Usage,
             Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,
             Self::Exec(ExecError::Changed { .. }) => Exit::NotMeasured,
             Self::Exec(_) => Exit::Usage,
@@ -317,6 +344,8 @@ impl Error {
             | Self::Mount(_)
             | Self::Namespace(_)
             | Self::Cpu(_)
+            | Self::Worker(_)
+            | Self::WorkerPanicked
             | Self::Host(_)
             | Self::Volume(_)
             | Self::State(_)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use reports::Finding;
+use reports::{Finding, Model};
 use scenarios::expected::EXPECTED_SCHEMA;
 use scenarios::{Expected, ExpectedFinding};
 
@@ -27,18 +27,20 @@ pub fn write(
 fn of(known: &Expected, tool_versions: BTreeMap<String, String>, findings: &[Finding]) -> Expected {
     let mut kinds: Vec<ExpectedFinding> = Vec::new();
     for finding in findings {
-        let (phase, verdict, oracle) = (&finding.phase, finding.verdict.name(), &finding.oracle);
-        match kinds.iter_mut().find(|kind| kind.matches(phase, verdict, oracle)) {
+        let (model, phase) = (finding.model.name(), &finding.phase);
+        let (verdict, oracle) = (finding.verdict.name(), &finding.oracle);
+        match kinds.iter_mut().find(|kind| kind.matches(model, phase, verdict, oracle)) {
             Some(kind) => kind.count = kind.count.map(|count| count + 1),
             None => kinds.push(ExpectedFinding {
                 phase: phase.clone(),
                 verdict: verdict.to_owned(),
                 oracle: oracle.clone(),
+                model: (!matches!(finding.model, Model::Kill | Model::Torn)).then(|| model.to_owned()),
                 step: (finding.step != "start").then(|| finding.step.clone()),
                 region: None,
                 count: Some(1),
                 note: known
-                    .position(phase, verdict, oracle)
+                    .position(model, phase, verdict, oracle)
                     .and_then(|place| known.findings.get(place))
                     .map_or_else(|| NO_NOTE.to_owned(), |kind| kind.note.clone()),
             }),
@@ -57,6 +59,7 @@ mod tests {
             id: "F1".to_owned(),
             token: String::new(),
             verdict,
+            model: Model::Kill,
             phase: "new".to_owned(),
             step: "start".to_owned(),
             point: String::new(),

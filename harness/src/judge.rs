@@ -62,6 +62,8 @@ impl Failure {
 pub enum Asked {
     /// The crash state.
     AtCrash,
+    /// What a disturbed run left that said that it was done.
+    AtExit,
     /// What the resume left.
     AtEnd,
 }
@@ -72,15 +74,20 @@ pub fn judge(failure: Option<Failure>, answers: &[(Asked, Answer)]) -> (Verdict,
     let mut found: Vec<(Verdict, String, String)> = Vec::new();
     let mut rolled_back = false;
     for (asked, answer) in answers {
-        let place = if *asked == Asked::AtCrash { "at the crash, " } else { "" };
+        let place = match asked {
+            Asked::AtCrash => "at the crash, ",
+            Asked::AtExit => "though the disturbed run said that it was done, ",
+            Asked::AtEnd => "",
+        };
         let (verdict, text) = match &answer.outcome {
             Outcome::Held => continue,
+            Outcome::RolledBack if *asked == Asked::AtExit => continue,
             Outcome::RolledBack => {
                 rolled_back = true;
                 continue;
             }
             Outcome::Failed { explain } if matches!(answer.oracle.as_str(), "baseline" | "idempotent") => {
-                if failure.is_some() {
+                if failure.is_some() && *asked == Asked::AtEnd {
                     continue;
                 }
                 (Verdict::Diverged, explain)

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use fault_backend::oplog::OpLog;
 use fault_backend::replay::{Point, Replay};
-use reports::Stream;
+use reports::{Model, Stream};
 use scenarios::Resolved;
 use scenarios::model::Phase;
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::ground::{Ground, Setting, ground};
-use crate::points::{Points, Torn, TornUnit};
 use crate::process::End;
 use crate::programs::Programs;
 use crate::stage::{Attempt, Job, Which};
+use crate::sweep::points::{Points, Torn, TornUnit};
+use crate::sweep::regions::Regions;
 
 /// What was seen of all phases.
 #[derive(Clone, Debug, Serialize)]
@@ -110,8 +111,8 @@ fn observe(ground: &mut Ground, phase: &Phase) -> Result<Observed, Error> {
     let resume = ground.stage.run(Job { phase, which: Which::Resume, cut: None }, &mut |_, _| {})?;
     ground.stage.place(&after)?;
 
-    let points = Points::of(&log, Torn::All, TornUnit::Page, 0, &phase.name);
-    let looked_at = Points::of(&log, DEFAULT_TORN, TornUnit::Page, 0, &phase.name);
+    let points = Points::of(&log, &Regions::default(), Torn::All, TornUnit::Page, 0, &phase.name);
+    let looked_at = Points::of(&log, &Regions::default(), DEFAULT_TORN, TornUnit::Page, 0, &phase.name);
     let resume_ms = ms(resume.run.wall);
     Ok(Observed {
         phase: phase.name.clone(),
@@ -121,8 +122,8 @@ fn observe(ground: &mut Ground, phase: &Phase) -> Result<Observed, Error> {
         epochs: log.epochs().count() as u64,
         written_bytes: log.payload_bytes(),
         fua_writes: log.ops.iter().filter(|op| op.fua).count() as u64,
-        kill_points: points.kill,
-        torn_points: points.torn_possible,
+        kill_points: points.planned(Model::Kill),
+        torn_points: points.planned(Model::Torn),
         processes: log.processes.iter().map(|name| name.to_string()).collect(),
         threads,
         shared_mappings: run.mapped,

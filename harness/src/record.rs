@@ -1,19 +1,19 @@
 //! What a chain becomes in the event stream: its kills, its verdict, and a finding with the line that brings it back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use fault_backend::ContentId;
-use reports::{Event, Finding, Kill, Stream, Verdict};
-use scenarios::Expected;
+use reports::{Event, Finding, Kill, Model, Stream, Verdict};
+use scenarios::{Expected, ExpectedFinding};
 
 use crate::chain::CrashState;
 use crate::error::Error;
 use crate::ground::Ground;
 use crate::judge::Judgement;
-use crate::prepare::PreparedPhase;
+use crate::prepare::{Known, PreparedPhase};
 use crate::store::{FindingStore, Past};
-use crate::token::{self, Token};
+use crate::token::{self, Token, TokenKill};
 
 /// What a campaign's findings have in common.
 #[derive(Clone, Debug)]
@@ -46,17 +46,51 @@ pub struct Place {
 impl Place {
     /// The place of a phase's chain.
     pub fn new(iteration: u64, phase: &PreparedPhase) -> Self {
+        Self::of_known(iteration, &phase.known)
+    }
+
+    /// The place of a chain of a phase that this is known of.
+    pub fn of_known(iteration: u64, known: &Known) -> Self {
         Self {
             iteration,
-            phase: phase.known.phase.name.clone(),
-            start_id: phase.known.start.id,
-            baseline_id: phase.known.baseline.id,
+            phase: known.phase.name.clone(),
+            start_id: known.start.id,
+            baseline_id: known.baseline.id,
         }
     }
 
     /// Whether a content is neither that of the phase's start nor its baseline's.
     pub fn is_interior(&self, id: ContentId) -> bool {
         id != self.start_id && id != self.baseline_id
+    }
+}
+
+/// How a judged state came about.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Crash model of the last fault.
+    pub model: Model,
+    /// The faults, one per run of the tool.
+    pub kills: Vec<TokenKill>,
+    /// The recorded runs that lead to the state; none where they were not recorded.
+    pub past: Option<Vec<Past>>,
+    /// Content id of the volume at the last crash, as a token holds it.
+    pub crash: String,
+    /// Furthest step mark before the last crash.
+    pub step: String,
+}
+
+impl Trace {
+    /// Of a chain's crash states.
+    fn of(crashes: &[CrashState], place: &Place) -> Self {
+        let torn = crashes.last().is_some_and(|crash| crash.inside_op);
+        Self {
+            model: if torn { Model::Torn } else { Model::Kill },
+            kills: crashes.iter().map(|crash| crash.kill.clone()).collect(),
+            past: crashes.iter().map(|crash| crash.past.clone()).collect(),
+            crash: token::short(crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id)),
+            step: crashes.last().map_or("start", |crash| &crash.step).to_owned(),
+        }
     }
 }
 
@@ -83,12 +117,19 @@ impl Recorder {
         self.seen.insert((phase.to_owned(), id))
     }
 
-    /// Tells of the findings that the scenario expects of these phases and that did not appear.
-    pub fn vanished(&self, phases: &[PreparedPhase], stream: &mut Stream) -> Result<(), Error> {
+    /// Tells of the findings that the scenario expects of these phases and models and that did not appear.
+    pub fn vanished(
+        &self,
+        phases: &[&str],
+        models: &BTreeSet<Model>,
+        stream: &mut Stream,
+    ) -> Result<(), Error> {
+        let asked = |known: &ExpectedFinding| {
+            phases.contains(&known.phase.as_str()) && models.iter().any(|model| known.is_of(model.name()))
+        };
         for (index, known) in self.origin.expected.findings.iter().enumerate() {
-            let swept = phases.iter().any(|phase| phase.known.phase.name == known.phase);
-            if swept && !self.met.contains(&index) {
-                let what = format!("phase {}: {} by {}", known.phase, known.verdict, known.oracle);
+            if asked(known) && !self.met.contains(&index) {
+                let what = reports::event::kind(&known.phase, &known.verdict, &known.oracle);
                 stream.emit(&Event::ExpectedVanished { what })?;
             }
         }
@@ -150,7 +191,7 @@ impl Recorder {
             kills: crashes.len() as u32,
             wall_ms: judgement.wall_ms,
         })?;
-        self.follow_up(ground, place, crashes, judgement, stream)
+        self.follow_up(ground, place, &Trace::of(crashes, place), judgement, stream)
     }
 
     /// Emits what follows from a verdict: a finding, or a warning.
@@ -158,7 +199,7 @@ impl Recorder {
         &mut self,
         ground: &Ground,
         place: &Place,
-        crashes: &[CrashState],
+        trace: &Trace,
         judgement: Judgement,
         stream: &mut Stream,
     ) -> Result<(), Error> {
@@ -169,10 +210,9 @@ impl Recorder {
                 stream.emit(&Event::Warning { text })?;
             }
             _ => {
-                let finding = self.finding(ground, place, crashes, judgement);
-                let past: Option<Vec<Past>> = crashes.iter().map(|crash| crash.past.clone()).collect();
-                if let Some(past) = past.filter(|past| !past.is_empty()) {
-                    self.store.keep(&finding.id, &past)?;
+                let finding = self.finding(ground, place, trace, judgement);
+                if let Some(past) = trace.past.as_ref().filter(|past| !past.is_empty()) {
+                    self.store.keep(&finding.id, past)?;
                 }
                 stream.emit(&Event::Finding(finding))?;
             }
@@ -180,16 +220,9 @@ impl Recorder {
         Ok(())
     }
 
-    fn finding(
-        &mut self,
-        ground: &Ground,
-        place: &Place,
-        crashes: &[CrashState],
-        judgement: Judgement,
-    ) -> Finding {
+    fn finding(&mut self, ground: &Ground, place: &Place, trace: &Trace, judgement: Judgement) -> Finding {
         self.findings += 1;
         let resolved = &ground.resolved;
-        let crash = crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id);
         let token = Token {
             seam: ground.stage.seam(),
             scenario: resolved.scenario.name.clone(),
@@ -197,13 +230,18 @@ impl Recorder {
             digest: resolved.digest(),
             seed: self.origin.seed,
             phase: place.phase.clone(),
-            kills: crashes.iter().map(|crash| crash.kill.clone()).collect(),
+            kills: trace.kills.clone(),
             fixture: token::short(ground.fixture_id),
-            crash: token::short(crash),
+            crash: trace.crash.clone(),
             bug: self.origin.bug.clone(),
             exec: self.origin.exec.clone(),
         };
-        let known = self.origin.expected.position(&place.phase, judgement.verdict.name(), &judgement.oracle);
+        let known = self.origin.expected.position(
+            trace.model.name(),
+            &place.phase,
+            judgement.verdict.name(),
+            &judgement.oracle,
+        );
         self.met.extend(known);
         let file = match &self.origin.scenario_file {
             Some(path) => format!(" --scenario '{}'", path.display()),
@@ -214,8 +252,9 @@ impl Recorder {
             repro: format!("killpoint repro '{token}'{file}"),
             token: token.to_string(),
             verdict: judgement.verdict,
+            model: trace.model,
             phase: place.phase.clone(),
-            step: crashes.last().map_or("start", |crash| &crash.step).to_owned(),
+            step: trace.step.clone(),
             point: token.describe_kills(),
             oracle: judgement.oracle,
             explain: judgement.explain,

@@ -121,7 +121,7 @@ pub fn repro(
         recorder.judged(ground, &place, &crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement } = chain.finish(None)?;
+    let Finished { crashes, judgement, .. } = chain.finish(None)?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))
@@ -154,7 +154,7 @@ pub fn judge_kept(
     if found != token.crash {
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement } = Chain::begin_with(ground, phase, crashes).finish(None)?;
+    let Finished { crashes, judgement, .. } = Chain::begin_with(ground, phase, crashes).finish(None)?;
     recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))

@@ -49,10 +49,10 @@ pub struct Token {
     pub exec: Option<String>,
 }
 
-/// One kill.
+/// One kill, or what disturbs a run otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKill {
-    /// Where the run is cut; always an action at an op.
+    /// Where the run is cut or disturbed; always an action at an op.
     pub fault: Fault,
     /// The scratch directory was wiped after it.
     pub wipe: bool,
@@ -103,9 +103,38 @@ impl TokenKill {
             Fault::AtOp(n, Action::KillBefore) => format!("before op {n}"),
             Fault::AtOp(n, Action::KillAfter) => format!("after op {n}"),
             Fault::AtOp(n, Action::KillTorn(sectors)) => format!("inside op {n}, after {sectors} sectors"),
+            Fault::AtOp(n, action) => format!("op {n} {}", describe_action(*action)),
+            Fault::FromOp(n, action) => format!("every op from {n} on {}", describe_action(*action)),
             other => other.to_string(),
         };
+        if !self.fault.is_kill() {
+            return point;
+        }
         format!("{point} (scratch {})", if self.wipe { "wiped" } else { "kept" })
+    }
+}
+
+/// What happens to an op that a run goes on after.
+fn describe_action(action: Action) -> String {
+    match action {
+        Action::Fail(failure) => format!("answers {:?}", failure.errno()),
+        Action::Short(bytes) => format!("writes only {bytes} bytes"),
+        Action::Signal(signal) => format!("is met by {signal}"),
+        other => format!("is met by {other:?}"),
+    }
+}
+
+/// As tokens and events hold them: `a12k,t3.8w`.
+pub fn faults_text(kills: &[TokenKill]) -> String {
+    match kills {
+        [] => NO_KILLS.to_owned(),
+        kills => kills.iter().map(TokenKill::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+impl fmt::Display for TokenKill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.fault, if self.wipe { 'w' } else { 'k' })
     }
 }
 
@@ -116,14 +145,7 @@ impl fmt::Display for Token {
             write!(f, "@{scale}")?;
         }
         write!(f, ":{}:{}:s{}:{}:", seam_name(self.seam), self.digest, self.seed, self.phase)?;
-        if self.kills.is_empty() {
-            f.write_str(NO_KILLS)?;
-        }
-        for (i, kill) in self.kills.iter().enumerate() {
-            let comma = if i > 0 { "," } else { "" };
-            write!(f, "{comma}{}{}", kill.fault, if kill.wipe { 'w' } else { 'k' })?;
-        }
-        write!(f, ":{}:{}", self.fixture, self.crash)?;
+        write!(f, "{}:{}:{}", faults_text(&self.kills), self.fixture, self.crash)?;
         if let Some(bug) = &self.bug {
             write!(f, ":bug={bug}")?;
         }
@@ -197,8 +219,12 @@ fn parse_kill(text: &str) -> Result<TokenKill, TokenError> {
         (_, Some(fault)) => (fault, true),
         _ => return Err(wrong()),
     };
+    let disturbs = |action| matches!(action, Action::Fail(_) | Action::Short(_) | Action::Signal(_));
     match fault.parse() {
         Ok(fault @ Fault::AtOp(..)) if fault.is_kill() => Ok(TokenKill { fault, wipe }),
+        Ok(fault @ (Fault::AtOp(_, action) | Fault::FromOp(_, action))) if disturbs(action) => {
+            Ok(TokenKill { fault, wipe })
+        }
         _ => Err(wrong()),
     }
 }

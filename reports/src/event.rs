@@ -122,12 +122,26 @@ pub enum Event {
         phase: String,
         /// Ops of the recorded run.
         ops: u64,
-        /// Crash points at op boundaries, the one before the first op included.
-        kill_points: u64,
-        /// Crash points inside writes that are looked at.
-        torn_points: u64,
-        /// Crash points inside writes that there are.
-        torn_possible: u64,
+        /// Its points, by what they have in common.
+        lots: Vec<Lot>,
+    },
+    /// One level of a phase's resume closure: what the resumes of the level before it leave where they are cut.
+    Closure {
+        /// Phase.
+        phase: String,
+        /// Level: crashes of a resume one after the other, from 1.
+        depth: u32,
+        /// Crash points at op boundaries of the resumes.
+        points: u64,
+        /// States among them that were not known.
+        fresh: u64,
+    },
+    /// The resume closure of a phase was followed as far as was asked for.
+    ClosureEnded {
+        /// Phase.
+        phase: String,
+        /// Nothing new appeared on the last level.
+        complete: bool,
     },
     /// A crash point of a recorded run: the state there, and what became of it.
     Point(Point),
@@ -193,6 +207,15 @@ pub struct CampaignStarted {
     pub for_s: Option<u64>,
     /// Versions of the tools by program.
     pub tool_versions: BTreeMap<String, String>,
+    /// What else decides which points are looked at, by option: sweeps with the same ones can be merged, and go on.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// The part of a sweep that this is, where it was divided: which, from 1, and how many there are.
+    #[serde(default)]
+    pub shard: Option<(u32, u32)>,
+    /// Kinds of findings that the scenario expects under these models, as [`Finding::kind`] names them.
+    #[serde(default)]
+    pub expected: Vec<String>,
 }
 
 /// The command that a campaign belongs to.
@@ -253,18 +276,74 @@ pub struct Kill {
     pub copies: BTreeMap<String, CopyState>,
 }
 
+/// A crash model, or another way to disturb a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// SIGKILL at op boundaries.
+    Kill,
+    /// SIGKILL inside a write.
+    Torn,
+    /// Loss of power.
+    Power,
+    /// An op that answers an error.
+    Error,
+    /// A signal other than SIGKILL.
+    Signal,
+}
+
+impl Model {
+    /// Every model, in the order in which a sweep goes through them.
+    pub const ALL: [Self; 5] = [Self::Kill, Self::Torn, Self::Power, Self::Error, Self::Signal];
+
+    /// Its name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Torn => "torn",
+            Self::Power => "power",
+            Self::Error => "error",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// Crash points of a phase that have model, step and region in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lot {
+    /// Model.
+    pub model: Model,
+    /// Step of the run; `start` before the first mark.
+    pub step: String,
+    /// What the op at the point is about: a structure or partition of the disk, or a file.
+    pub region: String,
+    /// Points that there are.
+    pub possible: u64,
+    /// Points that are to be looked at.
+    pub planned: u64,
+}
+
 /// A crash point of a recorded run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
     /// Phase.
     pub phase: String,
-    /// Last op that is complete; 0 before the first.
+    /// Model.
+    pub model: Model,
+    /// Crashes of a resume that led here: 0 for a point of the phase's own run.
+    pub depth: u32,
+    /// The faults that lead here, as a token holds them: `a12k`, `a12k,a3w`.
+    pub faults: String,
+    /// Last op that is complete, of the run that was cut last; 0 before the first.
     pub op: u64,
     /// Bytes of the op after it that arrived, for a point inside a write.
     pub torn_bytes: Option<u64>,
     /// Step of the run; `start` before the first mark.
     pub step: String,
+    /// What the op at the point is about; see [`Lot::region`].
+    pub region: String,
     /// Content id of the crash state.
     pub content_id: String,
     /// Whether this is the first time in the campaign that the phase was left with this content.
@@ -279,6 +358,8 @@ pub struct Point {
     pub copies: BTreeMap<String, CopyState>,
     /// What resume and oracles came to; none where the same content was judged at an earlier point.
     pub verdict: Option<Verdict>,
+    /// States that crashes of this one's resume led to for the first time; none where they were not followed.
+    pub opened: Option<u64>,
     /// Duration of resume and oracles, in milliseconds.
     pub wall_ms: u64,
 }
@@ -355,6 +436,8 @@ pub struct Finding {
     pub token: String,
     /// Verdict.
     pub verdict: Verdict,
+    /// Crash model of the last fault.
+    pub model: Model,
     /// Phase.
     pub phase: String,
     /// Step of the last kill or of the crash point.
@@ -370,6 +453,18 @@ pub struct Finding {
     /// The scenario says that this is known of the tool.
     #[serde(default)]
     pub expected: bool,
+}
+
+impl Finding {
+    /// What it has in common with others: `phase new: corrupt by gpt`.
+    pub fn kind(&self) -> String {
+        kind(&self.phase, self.verdict.name(), &self.oracle)
+    }
+}
+
+/// The kind of a finding: `phase new: corrupt by gpt`.
+pub fn kind(phase: &str, verdict: &str, oracle: &str) -> String {
+    format!("phase {phase}: {verdict} by {oracle}")
 }
 
 /// How a campaign ended.

@@ -14,6 +14,11 @@ use crate::{Event, Reader, SCHEMA, StoreError, Tally, ballast};
 /// Name of the event log in a run directory.
 const FILE_NAME: &str = "events.jsonl";
 
+/// Path of a log that was put aside.
+fn aside(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("events-{number}.jsonl"))
+}
+
 /// The first line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,9 +89,32 @@ impl EventLog {
     /// Reads the event log of the run directory `dir`. A torn last line is left out and named; any other line that
     /// is no event is an error.
     pub fn read(dir: &Path) -> Result<RecordedEvents, StoreError> {
+        Self::read_file(&Self::path(dir))
+    }
+
+    /// Puts the event log of the run directory `dir` aside, so that another one can be begun: the campaign goes on. What
+    /// an earlier one reserved is given up.
+    pub fn set_aside(dir: &Path) -> Result<(), StoreError> {
         let path = Self::path(dir);
-        let bytes = fs::read(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
-        parse(&path, &bytes)
+        let failed = |source| StoreError::Write { path: path.clone(), source };
+        ballast::release(dir).map_err(failed)?;
+        let number = (1..).find(|number| !aside(dir, *number).exists()).unwrap_or(u32::MAX);
+        match fs::rename(&path, aside(dir, number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(failed),
+        }
+    }
+
+    /// Reads the logs of a run directory that were put aside, and the last one: all that was tried, in order.
+    pub fn read_all(dir: &Path) -> Result<Vec<RecordedEvents>, StoreError> {
+        let paths = (1..).map(|number| aside(dir, number)).take_while(|path| path.exists());
+        let last = Some(Self::path(dir)).filter(|path| path.exists());
+        paths.chain(last).map(|path| Self::read_file(&path)).collect()
+    }
+
+    fn read_file(path: &Path) -> Result<RecordedEvents, StoreError> {
+        let bytes = fs::read(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
+        parse(path, &bytes)
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {

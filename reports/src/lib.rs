@@ -10,6 +10,7 @@ mod error;
 pub mod event;
 mod exit;
 mod jsonl;
+pub mod merge;
 mod report;
 mod sink;
 mod status;
@@ -24,15 +25,16 @@ mod samples;
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
-    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, Point,
-    SCHEMA, Seam, Verdict,
+    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill,
+    Point, SCHEMA, Seam, Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};
 pub use report::{
-    Baseline, CopyStates, Expected, Gpt, Interior, Points, Report, States, Throughput, Verdicts,
+    Baseline, Closure, CopyStates, Coverage, Covered, Expected, Gpt, Interior, Points, Report, States,
+    Throughput, Verdicts,
 };
 pub use sink::{Reader, Stream};
 pub use status::Level;
-pub use tally::{BaselineTally, GptCounts, SweepTally, Tally};
+pub use tally::{BaselineTally, ClosureTally, GptCounts, SweepTally, Tally};
 pub use terminal::{ColorChoice, Terminal, TerminalOptions, UnknownColorChoice};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
+use crate::tally;
 use crate::{
     Command, CopyState, Counts, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict, ballast,
 };
@@ -58,6 +59,8 @@ pub struct Report {
     pub baseline: Baseline,
     /// Crash points as they were reached.
     pub points: Points,
+    /// Crash points of a sweep, explored of possible.
+    pub coverage: Coverage,
     /// Crash states between start and baseline, as they were reached.
     pub interior: Interior,
     /// Crash states.
@@ -134,8 +137,46 @@ pub struct States {
     pub distinct: u64,
     /// Different ones that were judged.
     pub judged: u64,
-    /// Whether the resume closure was followed to its end.
+    /// Whether the resume closure of every phase was followed to its end.
     pub closure_complete: bool,
+    /// The resume closure, where it was asked for.
+    pub closure: Option<Closure>,
+}
+
+/// What crashes of resumes led to, summed over the phases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closure {
+    /// Crashes of a resume one after the other, at most.
+    pub depth: u32,
+    /// Crash points of resumes.
+    pub points: u64,
+    /// States among them that no crash of the run alone leaves.
+    pub states: u64,
+}
+
+/// Crash points of a sweep, explored of possible, in order of appearance. Points of resumes are none of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// By crash model.
+    pub by_model: Vec<Covered>,
+    /// By step.
+    pub by_step: Vec<Covered>,
+    /// By what the op at the point is about.
+    pub by_region: Vec<Covered>,
+}
+
+/// Crash points with something in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covered {
+    /// What.
+    pub name: String,
+    /// Points that there are.
+    pub possible: u64,
+    /// Points that were looked at.
+    pub explored: u64,
 }
 
 /// Distinct states by verdict.
@@ -246,8 +287,11 @@ impl From<&Tally> for Report {
                 raw: tally.raw,
                 distinct: tally.distinct_states(),
                 judged: tally.judged_states(),
-                closure_complete: false,
+                closure_complete: !tally.closures.is_empty()
+                    && tally.closures.values().all(|closure| closure.complete),
+                closure: (!tally.closures.is_empty()).then(|| Closure::from(tally)),
             },
+            coverage: Coverage::from(tally),
             verdicts: Verdicts::from(tally),
             kills_by_step: tally.kills_by_step.clone(),
             copy_states: CopyStates::from(tally),
@@ -266,6 +310,35 @@ impl From<&Tally> for Report {
                 prepared_s: tally.prepared_s,
                 judged_states_per_s: tally.judged_states_per_s(),
             },
+        }
+    }
+}
+
+impl From<&Tally> for Closure {
+    fn from(tally: &Tally) -> Self {
+        let closures = || tally.closures.values();
+        Self {
+            depth: closures().map(|closure| closure.depth).max().unwrap_or(0),
+            points: closures().map(|closure| closure.points).sum(),
+            states: closures().map(|closure| closure.states).sum(),
+        }
+    }
+}
+
+impl From<&Tally> for Coverage {
+    fn from(tally: &Tally) -> Self {
+        let rows = |rows: Vec<(&str, tally::Covered)>| -> Vec<Covered> {
+            let row = |(name, row): (&str, tally::Covered)| Covered {
+                name: name.to_owned(),
+                possible: row.possible,
+                explored: row.explored,
+            };
+            rows.into_iter().map(row).collect()
+        };
+        Self {
+            by_model: rows(tally.coverage.by(|model, _, _| model.name())),
+            by_step: rows(tally.coverage.by(|_, step, _| step)),
+            by_region: rows(tally.coverage.by(|_, _, region| region)),
         }
     }
 }

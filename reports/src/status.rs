@@ -116,10 +116,14 @@ impl Narrator {
                 let line = Line::new(Weight::Detail, verb(*verdict), tone(*verdict), text);
                 vec![line.took_ms(*wall_ms).counted(counter(*iteration, tally))]
             }
-            Event::Sweep { phase, ops, kill_points, torn_points, torn_possible } => {
+            Event::Sweep { phase, ops, lots } => {
                 self.sweeping_since.get_or_insert(now);
-                vec![sweep::begins(phase, *ops, *kill_points, [*torn_points, *torn_possible])]
+                vec![sweep::begins(phase, *ops, lots)]
             }
+            Event::Closure { phase, depth, points, fresh } => {
+                vec![sweep::level(phase, *depth, *points, *fresh)]
+            }
+            Event::ClosureEnded { phase, complete } => vec![sweep::closed(phase, *complete, tally)],
             Event::Point(point) => {
                 let since = *self.sweeping_since.get_or_insert(now);
                 let so_far = tally.is_sweep().then(|| sweep::so_far(tally, now.saturating_sub(since)));

@@ -4,10 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
-    CampaignStarted, Command, CopyState, Counts, Event, Finding, GptSample, Kill, Outcome, Point, Verdict,
+    CampaignStarted, Command, CopyState, Counts, Event, Finding, GptSample, Kill, Model, Outcome, Point,
+    Verdict,
 };
 
+mod coverage;
 mod exit;
+
+pub use coverage::{Coverage, Covered};
 
 /// The step name of a crash point before the first step mark.
 pub(crate) const START: &str = "start";
@@ -36,6 +40,19 @@ pub struct SweepTally {
     pub explored: u64,
 }
 
+/// What is known of the resume closure of one phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClosureTally {
+    /// Deepest level that was followed.
+    pub depth: u32,
+    /// Crash points of resumes.
+    pub points: u64,
+    /// States among them that no run of the phase alone leaves.
+    pub states: u64,
+    /// Nothing new appeared at the end.
+    pub complete: bool,
+}
+
 /// A crash state as far as the campaign tells states apart: phase and content id.
 type State = (String, String);
 
@@ -56,6 +73,10 @@ pub struct Tally {
     pub iterations_done: u64,
     /// Sweeps by phase; none in a campaign of random kills.
     pub sweeps: BTreeMap<String, SweepTally>,
+    /// Crash points of sweeps, by what they have in common.
+    pub coverage: Coverage,
+    /// Resume closures by phase; none where they were not asked for.
+    pub closures: BTreeMap<String, ClosureTally>,
     /// Kills that the seed gave.
     pub planned: u64,
     /// Crash points tried: kills attempted, and points of recorded runs.
@@ -170,11 +191,23 @@ impl Tally {
             Event::Layout { .. } => {}
             Event::Kill(kill) => self.kill(kill),
             Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
-            Event::Sweep { phase, kill_points, torn_points, torn_possible, .. } => {
+            Event::Sweep { phase, lots, .. } => {
                 let sweep = self.sweeps.entry(phase.clone()).or_default();
-                // The numbers may come from a log that others wrote.
-                sweep.possible = sweep.possible.saturating_add(kill_points.saturating_add(*torn_possible));
-                sweep.planned = sweep.planned.saturating_add(kill_points.saturating_add(*torn_points));
+                for lot in lots {
+                    // The numbers may come from a log that others wrote.
+                    sweep.possible = sweep.possible.saturating_add(lot.possible);
+                    sweep.planned = sweep.planned.saturating_add(lot.planned);
+                    self.coverage.add(phase, lot);
+                }
+            }
+            Event::Closure { phase, depth, points, fresh } => {
+                let closure = self.closures.entry(phase.clone()).or_default();
+                closure.depth = closure.depth.max(*depth);
+                closure.points = closure.points.saturating_add(*points);
+                closure.states = closure.states.saturating_add(*fresh);
+            }
+            Event::ClosureEnded { phase, complete } => {
+                self.closures.entry(phase.clone()).or_default().complete = *complete;
             }
             Event::Point(point) => self.point(point),
             Event::LiveCheck { landed, agreed, .. } => {
@@ -274,12 +307,21 @@ impl Tally {
     }
 
     fn point(&mut self, point: &Point) {
-        self.explored += 1;
-        if let Some(sweep) = self.sweeps.get_mut(&point.phase) {
-            sweep.explored += 1;
+        // Points of a resume are no points of the recorded run.
+        if point.depth == 0 {
+            self.explored += 1;
+            if let Some(sweep) = self.sweeps.get_mut(&point.phase) {
+                sweep.explored += 1;
+            }
+            self.coverage.explored(point);
         }
         self.inside_op += u64::from(point.torn_bytes.is_some());
-        let state = (point.phase.clone(), point.content_id.clone());
+        // What a disturbed run leaves depends on how it was disturbed, and so does what it must be.
+        let content = match point.model {
+            Model::Error | Model::Signal => format!("{} {}", point.content_id, point.faults),
+            _ => point.content_id.clone(),
+        };
+        let state = (point.phase.clone(), content);
         self.reached(&state, &point.step, point.interior, point.gpt.as_ref(), &point.copies);
         if let Some(verdict) = point.verdict {
             self.count(state, verdict);
@@ -374,6 +416,21 @@ pub(crate) fn is_sweep(command: Command) -> bool {
 /// What a person is told of an expected finding that did not appear.
 pub(crate) fn vanished(what: &str) -> String {
     format!("expected, but did not appear: {what}")
+}
+
+/// Kinds of findings that a campaign expects of what it swept and that are not among its events.
+pub(crate) fn vanished_kinds(started: &CampaignStarted, events: &[Event]) -> Vec<String> {
+    let swept = |kind: &String| {
+        events.iter().any(|event| matches!(event, Event::Sweep { phase, .. } if kind.starts_with(&format!("phase {phase}:"))))
+    };
+    let found: HashSet<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Finding(finding) => Some(finding.kind()),
+            _ => None,
+        })
+        .collect();
+    started.expected.iter().filter(|kind| swept(kind) && !found.contains(*kind)).cloned().collect()
 }
 
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {

@@ -34,6 +34,9 @@ pub struct ExpectedFinding {
     pub verdict: String,
     /// The oracle that failed, as the report names it.
     pub oracle: String,
+    /// Crash model that leads to it; `kill` stands for `torn` too, as does its absence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// A step where it was seen; decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
@@ -48,10 +51,17 @@ pub struct ExpectedFinding {
 }
 
 impl ExpectedFinding {
+    /// Whether it is about this crash model.
+    #[must_use]
+    pub fn is_of(&self, model: &str) -> bool {
+        let of_kill = |model: &str| if model == "torn" { "kill".to_owned() } else { model.to_owned() };
+        of_kill(self.model.as_deref().unwrap_or("kill")) == of_kill(model)
+    }
+
     /// Whether a finding is of this kind.
     #[must_use]
-    pub fn matches(&self, phase: &str, verdict: &str, oracle: &str) -> bool {
-        self.phase == phase && self.verdict == verdict && self.oracle == oracle
+    pub fn matches(&self, model: &str, phase: &str, verdict: &str, oracle: &str) -> bool {
+        self.is_of(model) && self.phase == phase && self.verdict == verdict && self.oracle == oracle
     }
 }
 
@@ -64,8 +74,8 @@ impl Default for Expected {
 impl Expected {
     /// The place in `findings` of the kind that a finding is of.
     #[must_use]
-    pub fn position(&self, phase: &str, verdict: &str, oracle: &str) -> Option<usize> {
-        self.findings.iter().position(|known| known.matches(phase, verdict, oracle))
+    pub fn position(&self, model: &str, phase: &str, verdict: &str, oracle: &str) -> Option<usize> {
+        self.findings.iter().position(|known| known.matches(model, phase, verdict, oracle))
     }
 
     /// Reads the text of such a file.
@@ -100,11 +110,11 @@ mod tests {
     #[test]
     fn a_finding_is_known_by_phase_verdict_and_oracle_alone() {
         let expected = Expected::parse(TEXT).unwrap();
-        assert_eq!(expected.position("new", "corrupt", "gpt"), Some(0));
+        assert_eq!(expected.position("kill", "new", "corrupt", "gpt"), Some(0));
         for (phase, verdict, oracle) in
             [("delete", "corrupt", "gpt"), ("new", "diverged", "gpt"), ("new", "corrupt", "fsck")]
         {
-            assert_eq!(expected.position(phase, verdict, oracle), None, "{phase} {verdict} {oracle}");
+            assert_eq!(expected.position("kill", phase, verdict, oracle), None, "{phase} {verdict} {oracle}");
         }
     }
 

@@ -208,7 +208,7 @@ fn the_examples_of_the_readme_load_at_every_scale() {
 fn the_example_of_a_list_of_expected_findings_can_be_read() {
     let readme = include_str!("../README.md");
     let example = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(Expected::parse(example).unwrap().position("new", "corrupt", "gpt"), Some(0));
+    assert_eq!(Expected::parse(example).unwrap().position("kill", "new", "corrupt", "gpt"), Some(0));
 }
 
 #[test]

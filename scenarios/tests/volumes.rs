@@ -165,8 +165,8 @@ fn expectations_decide_nothing_about_what_is_run() {
     let with = |file: &str| own.load(&format!("command = [\"true\"]\n[expect]\nfindings = \"{file}\""));
     let (a, b) = (with("a.json"), with("b.json"));
     assert_eq!(a.digest(), b.digest());
-    assert_eq!(a.expected.position("one", "hung", "x"), None);
-    assert_eq!(b.expected.position("one", "hung", "x"), Some(0));
+    assert_eq!(a.expected.position("kill", "one", "hung", "x"), None);
+    assert_eq!(b.expected.position("kill", "one", "hung", "x"), Some(0));
 }
 
 #[test]

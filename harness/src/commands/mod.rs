@@ -3,6 +3,7 @@
 mod inspect;
 mod list;
 mod preflight;
+mod report;
 mod repro;
 mod run;
 mod session;
@@ -22,6 +23,7 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Sweep(args) => sweep::sweep(args),
         Command::Exec(args) => sweep::exec(args),
         Command::Preflight(args) => preflight::preflight(args),
+        Command::Report(args) => report::report(args),
         Command::Repro(args) => repro::repro(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),

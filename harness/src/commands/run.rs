@@ -1,5 +1,6 @@
 //! `run`: campaigns of live random kills.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
@@ -166,5 +167,8 @@ pub(super) fn started(
         iterations: None,
         for_s: None,
         tool_versions: programs.versions(resolved),
+        options: BTreeMap::new(),
+        shard: None,
+        expected: Vec::new(),
     }
 }

@@ -1,23 +1,21 @@
 //! What `run` and `repro` share: signals, the run directory, the stream and its readers, and the end of a campaign,
 //! which is written down also where an error or a signal brought it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Zoned;
 use reports::summary::{self, SummaryOptions};
 use reports::{
-    CampaignStarted, Event, EventLog, Exit, Level, Outcome, Report, StoreError, Stream, Terminal,
-    TerminalOptions,
+    CampaignStarted, ColorChoice, Event, EventLog, Exit, Level, Outcome, Report, StoreError, Stream,
+    Terminal, TerminalOptions,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{print, print_error};
 use crate::cli::{Format, OutputArgs};
 use crate::error::Error;
+use crate::rundir;
 
 /// Set by SIGINT or SIGTERM.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -51,7 +49,15 @@ impl Session {
         output: OutputArgs,
         started: CampaignStarted,
     ) -> Result<Self, Error> {
-        let run_dir = make_run_dir(chosen, scenario)?;
+        Self::begin_in(rundir::make(chosen, scenario)?, output, started)
+    }
+
+    /// Begins the stream in a run directory that is there and holds no event log.
+    pub(super) fn begin_in(
+        run_dir: PathBuf,
+        output: OutputArgs,
+        started: CampaignStarted,
+    ) -> Result<Self, Error> {
         let level = match (output.quiet, output.verbose) {
             (true, _) => Level::Quiet,
             (_, true) => Level::Verbose,
@@ -116,23 +122,16 @@ impl Session {
     }
 
     fn summary(&self, report: &Report) -> String {
-        let (_, width) = console_size();
-        summary::render(
-            report,
-            &SummaryOptions {
-                width,
-                color: self.output.color.for_stdout(),
-                run_dir: Some(self.run_dir.clone()),
-                ..SummaryOptions::default()
-            },
-        )
+        summary_of(report, self.output.color, Some(self.run_dir.clone()))
     }
 }
 
-/// Rows and columns to print for.
-fn console_size() -> (usize, usize) {
+/// The result of a campaign for a person.
+pub(super) fn summary_of(report: &Report, color: ColorChoice, run_dir: Option<PathBuf>) -> String {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    (40, columns.unwrap_or(100))
+    let width = columns.unwrap_or(100);
+    let options = SummaryOptions { width, color: color.for_stdout(), run_dir, ..SummaryOptions::default() };
+    summary::render(report, &options)
 }
 
 fn signal_name() -> String {
@@ -141,28 +140,4 @@ fn signal_name() -> String {
         _ => "SIGINT",
     }
     .to_owned()
-}
-
-/// An existing directory is taken only if nothing is in it: two campaigns must not mix.
-fn make_run_dir(chosen: Option<&Path>, scenario: &str) -> Result<PathBuf, Error> {
-    if let Some(dir) = chosen {
-        fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let mut entries = fs::read_dir(dir).map_err(Error::io(dir))?;
-        return match entries.next() {
-            None => Ok(dir.to_owned()),
-            Some(_) => Err(Error::RunDirTaken(dir.to_owned())),
-        };
-    }
-    let time = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    fs::create_dir_all("runs").map_err(Error::io("runs"))?;
-    for ordinal in 1.. {
-        let suffix = if ordinal == 1 { String::new() } else { format!("-{ordinal}") };
-        let dir = PathBuf::from(format!("runs/{scenario}-{time}{suffix}"));
-        match fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::io(&dir)(error)),
-        }
-    }
-    Err(Error::RunDirTaken("runs".into()))
 }

@@ -1,9 +1,11 @@
 //! `sweep` and `exec`: every crash point of a scenario, or of a command that stands for one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
-use reports::{CampaignStarted, Exit, Seam};
+use reports::{CampaignStarted, Exit, Model, Seam};
+use scenarios::Expected;
 
 use super::run::{Loaded, load, origin, run_dir_of, started};
 use super::session::{Session, watch_signals};
@@ -13,11 +15,13 @@ use crate::error::Error;
 use crate::exec::{ExecError, Spec, Stamp};
 use crate::expected;
 use crate::ground::Setting;
-use crate::points::{Torn, TornUnit};
 use crate::prepare::prepare;
 use crate::programs::Programs;
 use crate::record::Recorder;
+use crate::rundir;
 use crate::seam::{self, Wish};
+use crate::sweep::earlier::Earlier;
+use crate::sweep::points::{Torn, TornUnit};
 use crate::sweep::{self, Plan};
 use crate::tools;
 
@@ -29,13 +33,19 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
     };
     let (loaded, setting) = load(&args.scenarios, &tool, &args.place, &args.output)?;
     let several = loaded.len() > 1;
-    let plan = plan(&args.points);
     let mut exits = Vec::new();
     for one in loaded {
         let dir = run_dir_of(&args.place, &one.resolved, several);
         let record = args.record_expected.as_deref();
-        let exit =
-            sweep_one(one, &plan, &setting, reports::Command::Sweep, dir.as_deref(), &args.output, record)?;
+        let exit = sweep_one(
+            one,
+            &args.points,
+            &setting,
+            reports::Command::Sweep,
+            dir.as_deref(),
+            &args.output,
+            record,
+        )?;
         exits.push(exit);
         if exit == Exit::Interrupted {
             break;
@@ -47,9 +57,8 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
 pub(super) fn exec(args: ExecArgs) -> Result<Exit, Error> {
     let spec = spec(&args.what, &args.command)?;
     let (loaded, setting) = command(spec, args.place.work_dir.clone(), args.output.verbose)?;
-    let plan = plan(&args.points);
     let dir = args.place.run_dir.as_deref();
-    sweep_one(loaded, &plan, &setting, reports::Command::Exec, dir, &args.output, None)
+    sweep_one(loaded, &args.points, &setting, reports::Command::Exec, dir, &args.output, None)
 }
 
 /// What a command line asks for.
@@ -118,39 +127,77 @@ pub(super) fn command(
     Ok((Loaded { name: resolved.scenario.name.clone(), resolved, programs }, setting))
 }
 
-fn plan(args: &PointArgs) -> Plan {
+/// What is asked for; `seed` is that of a sweep that goes on.
+fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
+    let mut models: BTreeSet<Model> = args.model.iter().map(|model| Model::from(*model)).collect();
+    if args.torn == Torn::None {
+        models.remove(&Model::Torn);
+    }
     Plan {
-        seed: args.seed.unwrap_or_else(|| rand::rng().next_u64()),
+        seed: args.seed.or(seed).unwrap_or_else(|| rand::rng().next_u64()),
+        models,
         torn: args.torn,
         unit: if args.torn_sectors { TornUnit::Sector } else { TornUnit::Page },
         live_checks: args.live_checks,
+        closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
+        budget: args.budget,
+        jobs: args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize),
+        shard: args.shard,
+    }
+}
+
+/// The campaign that a plan is. What decides which points are looked at is told, so that one that is to go on or to be
+/// merged is known to be the same.
+fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignStarted) -> CampaignStarted {
+    let mut options = BTreeMap::new();
+    let mut option = |name: &str, value: String| options.insert(name.to_owned(), value);
+    if plan.models.contains(&Model::Torn) {
+        option("torn", format!("{:?} by {:?}", plan.torn, plan.unit));
+    }
+    option("live-checks", plan.live_checks.to_string());
+    if let Some(depth) = plan.closure {
+        option("closure", if depth == u32::MAX { "to its end".to_owned() } else { depth.to_string() });
+    }
+    if let Some(bug) = &setting.bug {
+        option("bug", bug.clone());
+    }
+    let asked = known.findings.iter().filter(|kind| plan.models.iter().any(|model| kind.is_of(model.name())));
+    CampaignStarted {
+        model: plan.models.iter().map(|model| model.name().to_owned()).collect(),
+        options,
+        shard: plan.shard.map(|shard| (shard.index, shard.of)),
+        expected: asked.map(|kind| reports::event::kind(&kind.phase, &kind.verdict, &kind.oracle)).collect(),
+        ..started
     }
 }
 
 fn sweep_one(
     loaded: Loaded,
-    plan: &Plan,
+    args: &PointArgs,
     setting: &Setting,
     command: reports::Command,
     run_dir: Option<&Path>,
     output: &OutputArgs,
     record_expected: Option<&Path>,
 ) -> Result<Exit, Error> {
+    let tries = rundir::tries(run_dir)?;
+    let plan = &plan(args, setting, rundir::campaign_of(&tries).map(|before| before.seed));
     let origin = origin(&loaded, plan.seed, setting);
     let Loaded { resolved, programs, .. } = loaded;
-    let mut model = vec!["kill".to_owned()];
-    if plan.torn != Torn::None {
-        model.push("torn".to_owned());
-    }
-    let started = CampaignStarted { model, ..started(&resolved, &programs, command, setting, plan.seed) };
-    let versions = started.tool_versions.clone();
     let known = resolved.expected.clone();
-    let mut session = Session::begin(run_dir, &resolved.scenario.name, output.clone(), started)?;
+    let started = campaign(plan, &known, setting, started(&resolved, &programs, command, setting, plan.seed));
+    let versions = started.tool_versions.clone();
+    let (run_dir, earlier) = match run_dir.filter(|_| !tries.is_empty()) {
+        Some(dir) => (dir.to_owned(), rundir::go_on(dir, tries, &started)?),
+        None => (rundir::make(run_dir, &resolved.scenario.name)?, Earlier::default()),
+    };
+    let mut session = Session::begin_in(run_dir, output.clone(), started)?;
     let mut recorder = Recorder::new(origin, session.run_dir());
     let stamps = setting.exec.as_ref().map(Spec::stamps).transpose()?;
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
         session.prepared();
-        sweep::sweep(&mut prepared, plan, &mut recorder, &mut session.stream)?;
+        let stream = &mut session.stream;
+        sweep::sweep(&mut prepared, plan, &setting.cpus, &earlier, &mut recorder, stream)?;
         match record_expected {
             Some(path) => expected::write(path, &known, versions, &session.stream.tally().findings),
             None => Ok(()),

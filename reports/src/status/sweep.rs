@@ -4,25 +4,58 @@ use std::time::Duration;
 
 use super::line::{Line, Tone, Weight, tone, verb};
 use super::{counted, findings_of, many};
-use crate::{Point, Tally};
+use crate::{Lot, Model, Point, Tally};
 
 /// Bytes of a sector, the unit in which a point inside a write is told where it fits.
 const SECTOR_BYTES: u64 = 512;
 
 /// What is going to be looked at.
-pub(super) fn begins(phase: &str, ops: u64, kill_points: u64, [torn, torn_possible]: [u64; 2]) -> Line {
-    let torn = match torn_possible {
-        0 => String::new(),
-        possible => format!(", {torn} of {}", many(possible, "torn point")),
-    };
-    let text = format!("{phase}: {}, {}{torn}", many(ops, "op"), many(kill_points, "kill point"));
+pub(super) fn begins(phase: &str, ops: u64, lots: &[Lot]) -> Line {
+    let mut text = format!("{phase}: {}", many(ops, "op"));
+    for model in Model::ALL {
+        let of_model = || lots.iter().filter(|lot| lot.model == model);
+        let (planned, possible) = of_model().fold((0u64, 0u64), |(planned, possible), lot| {
+            (planned.saturating_add(lot.planned), possible.saturating_add(lot.possible))
+        });
+        let points = format!("{} point", model.name());
+        match possible {
+            0 => {}
+            _ if planned == possible => text += &format!(", {}", many(planned, &points)),
+            _ => text += &format!(", {planned} of {}", many(possible, &points)),
+        }
+    }
     Line::new(Weight::Milestone, "Sweeping", Tone::Neutral, text)
+}
+
+/// A level of the resume closure that is going to be looked at.
+pub(super) fn level(phase: &str, depth: u32, points: u64, fresh: u64) -> Line {
+    let text = format!(
+        "{phase}, crashes of resumes, level {depth}: {}, {}",
+        many(points, "point"),
+        many(fresh, "new state")
+    );
+    Line::new(Weight::Milestone, "Following", Tone::Neutral, text)
+}
+
+/// What following the resumes of a phase came to.
+pub(super) fn closed(phase: &str, complete: bool, tally: &Tally) -> Line {
+    let states = tally.closures.get(phase).map_or(0, |closure| closure.states);
+    let (tone, how) = match complete {
+        true => (Tone::Good, "nothing new appears any more"),
+        false => (Tone::Warn, "not followed to its end"),
+    };
+    let text = format!("{phase}: {how}, {} beyond the run's own", many(states, "state"));
+    Line::new(Weight::Milestone, "Closure", tone, text)
 }
 
 /// One crash point and what became of it.
 pub(super) fn point(point: &Point, tally: &Tally) -> Line {
     let fresh = if point.distinct { ", new state" } else { "" };
-    let text = format!("{} {}, {}{fresh}", point.phase, point.step, place(point));
+    let resumes = match point.depth {
+        0 => String::new(),
+        n => format!(" of resume {n}"),
+    };
+    let text = format!("{} {}, {}{resumes}{fresh}", point.phase, point.step, place(point));
     let line = match point.verdict {
         Some(verdict) => Line::new(Weight::Detail, verb(verdict), tone(verdict), text).took_ms(point.wall_ms),
         None => Line::new(Weight::Detail, "Same state", Tone::Neutral, text),
@@ -32,6 +65,9 @@ pub(super) fn point(point: &Point, tally: &Tally) -> Line {
 }
 
 fn place(point: &Point) -> String {
+    if matches!(point.model, Model::Error | Model::Signal | Model::Power) {
+        return point.faults.clone();
+    }
     match point.torn_bytes {
         None if point.op == 0 => "before op 1".to_owned(),
         None => format!("after op {}", point.op),

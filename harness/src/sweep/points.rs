@@ -3,11 +3,16 @@
 //! A buffered write is cut at pages of the file, so one that touches `s` of them has `s - 1` torn states; which of
 //! them are looked at is a matter of choice, and the choice is counted.
 
-use fault_backend::oplog::{OpLog, PAGE_BYTES};
-use fault_backend::replay::Point;
-use fault_backend::{Action, Fault, TORN_SECTOR_BYTES};
-use rand::RngExt;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use fault_backend::oplog::{Op, OpLog};
+use fault_backend::replay::Point;
+use fault_backend::{Action, Fault};
+use rand::RngExt;
+use reports::{Lot, Model};
+
+use super::regions::{Region, Regions};
 use crate::seeds;
 
 /// Which points inside a write are looked at.
@@ -31,7 +36,7 @@ pub enum TornUnit {
 }
 
 /// One crash point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrashPoint {
     /// For replaying.
     pub point: Point,
@@ -41,22 +46,30 @@ pub struct CrashPoint {
     pub torn_bytes: Option<u64>,
     /// Sectors of 512 bytes that those bytes are, as a fault counts them.
     sectors: u32,
+    /// Furthest step mark before it.
+    pub step: Arc<str>,
+    /// What the op that it follows, or lies inside of, is about.
+    pub region: Region,
 }
+
+/// The step before the first mark, and the region before the first op.
+const START: &str = "start";
 
 /// The points of a run, and how many there would be.
 #[derive(Clone, Debug, Default)]
 pub struct Points {
     /// In the order of the run.
     pub all: Vec<CrashPoint>,
-    /// Those at op boundaries.
-    pub kill: u64,
-    /// Those inside writes.
-    pub torn: u64,
-    /// Points inside writes that there are.
-    pub torn_possible: u64,
+    /// How many there are and are looked at, by what they have in common.
+    pub lots: Vec<Lot>,
 }
 
 impl CrashPoint {
+    /// Its model.
+    pub fn model(&self) -> Model {
+        if self.torn_bytes.is_some() { Model::Torn } else { Model::Kill }
+    }
+
     /// The fault that kills a live run here.
     pub fn fault(&self) -> Fault {
         match self.torn_bytes {
@@ -77,42 +90,91 @@ impl CrashPoint {
 
 impl Points {
     /// The points of a recorded run of a phase.
-    pub fn of(log: &OpLog, torn: Torn, unit: TornUnit, seed: u64, phase: &str) -> Self {
+    pub fn of(log: &OpLog, regions: &Regions, torn: Torn, unit: TornUnit, seed: u64, phase: &str) -> Self {
         let mut points = Self::default();
-        points.push_after(0);
+        let start: Arc<str> = START.into();
+        points.push_after(0, &start, &START.into());
         for op in &log.ops {
-            let (units, unit_bytes) = match unit {
-                TornUnit::Page => (op.pages(), PAGE_BYTES),
-                TornUnit::Sector => (op.sectors(), TORN_SECTOR_BYTES as u64),
-            };
-            let inside = units.saturating_sub(1);
-            points.torn_possible += inside;
+            let region = regions.of(op);
+            let inside = unit.units(op).saturating_sub(1);
+            points.count(Model::Torn, &op.step, &region.name, (inside, 0));
             for k in chosen(inside, torn, seed, phase, op.number) {
-                let bytes = match unit {
-                    TornUnit::Page => op.torn_bytes(k),
-                    TornUnit::Sector => op.torn_sector_bytes(k),
-                };
-                let sectors = match unit {
-                    TornUnit::Page => op.torn_sectors(k),
-                    TornUnit::Sector => k,
-                };
-                debug_assert!(bytes > 0 && unit_bytes > 0);
-                points.torn += 1;
+                let (bytes, sectors) = unit.bytes_and_sectors(op, k);
+                points.count(Model::Torn, &op.step, &region.name, (0, 1));
                 points.all.push(CrashPoint {
                     point: Point::Torn { op: op.number, bytes },
                     op: op.number - 1,
                     torn_bytes: Some(bytes),
                     sectors: u32::try_from(sectors).unwrap_or(u32::MAX),
+                    step: Arc::clone(&op.step),
+                    region: region.clone(),
                 });
             }
-            points.push_after(op.number);
+            points.push_after(op.number, &op.step, &region);
         }
         points
     }
 
-    fn push_after(&mut self, op: u64) {
-        self.kill += 1;
-        self.all.push(CrashPoint { point: Point::After(op), op, torn_bytes: None, sectors: 0 });
+    fn push_after(&mut self, op: u64, step: &Arc<str>, region: &Region) {
+        self.count(Model::Kill, step, &region.name, (1, 1));
+        self.all.push(CrashPoint {
+            point: Point::After(op),
+            op,
+            torn_bytes: None,
+            sectors: 0,
+            step: Arc::clone(step),
+            region: region.clone(),
+        });
+    }
+
+    /// Counts points that there are, and that are looked at.
+    pub fn count(&mut self, model: Model, step: &str, region: &str, (possible, planned): (u64, u64)) {
+        if (possible, planned) == (0, 0) {
+            return;
+        }
+        let is_it = |lot: &&mut Lot| lot.model == model && lot.step == step && lot.region == region;
+        match self.lots.iter_mut().find(is_it) {
+            Some(lot) => {
+                lot.possible += possible;
+                lot.planned += planned;
+            }
+            None => self.lots.push(Lot {
+                model,
+                step: step.to_owned(),
+                region: region.to_owned(),
+                possible,
+                planned,
+            }),
+        }
+    }
+
+    /// Drops the points of other models.
+    pub fn keep_only(&mut self, models: &BTreeSet<Model>) {
+        self.all.retain(|point| models.contains(&point.model()));
+        self.lots.retain(|lot| models.contains(&lot.model));
+    }
+
+    /// Points that are looked at of a model.
+    pub fn planned(&self, model: Model) -> u64 {
+        self.lots.iter().filter(|lot| lot.model == model).map(|lot| lot.planned).sum()
+    }
+}
+
+impl TornUnit {
+    /// Units that a write touches.
+    fn units(self, op: &Op) -> u64 {
+        match self {
+            Self::Page => op.pages(),
+            Self::Sector => op.sectors(),
+        }
+    }
+
+    /// Bytes of the payload before the `k`-th boundary inside a write, and the sectors that a fault counts them in.
+    fn bytes_and_sectors(self, op: &Op, k: u64) -> (u64, u64) {
+        match self {
+            Self::Page => (op.torn_bytes(k), op.torn_sectors(k)),
+            Self::Sector => (op.torn_sector_bytes(k), k),
+        }
     }
 }
 

@@ -1,0 +1,91 @@
+//! What an earlier try of the same sweep found, from its events: a sweep that was interrupted goes on where it was.
+
+use std::collections::HashMap;
+
+use fault_backend::ContentId;
+use reports::{Event, Finding, Model, Point, Verdict};
+
+use super::judge::Judged;
+use crate::chain::Sample;
+use crate::judge::Judgement;
+use crate::token::Token;
+
+/// Judged states and disturbed runs of earlier tries.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// By phase and content id of the state.
+    states: HashMap<(String, ContentId), Known>,
+    /// By phase and faults of the run.
+    runs: HashMap<(String, String), Known>,
+}
+
+/// What is known of a state.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What it was found to be, and what became of it.
+    pub judged: Judged,
+    /// States that crashes of its resume led to for the first time, where they were followed.
+    pub opened: Option<u64>,
+    /// The volume's content id as a token holds it; none where there was no finding.
+    pub crash: Option<String>,
+}
+
+impl Earlier {
+    /// Takes in the events of a try, after those of the tries before it. What could not be measured is not taken over.
+    pub fn add(&mut self, events: Vec<Event>) {
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            let Event::Point(point) = event else { continue };
+            let finding = match events.next_if(|event| matches!(event, Event::Finding(_))) {
+                Some(Event::Finding(finding)) => Some(finding),
+                _ => None,
+            };
+            let (Some(verdict), Ok(id)) = (point.verdict, point.content_id.parse::<ContentId>()) else {
+                continue;
+            };
+            // A failure whose finding was not written any more is judged again.
+            if verdict == Verdict::NotMeasured || !verdict.is_pass() && finding.is_none() {
+                continue;
+            }
+            let (phase, faults) = (point.phase.clone(), point.faults.clone());
+            let of_run = matches!(point.model, Model::Error | Model::Signal);
+            let known = Known::new(point, verdict, id, finding);
+            if of_run {
+                self.runs.insert((phase, faults), known);
+            } else {
+                self.states.insert((phase, id), known);
+            }
+        }
+    }
+
+    /// What is known of a phase's state.
+    pub fn of_state(&self, phase: &str, id: ContentId) -> Option<&Known> {
+        self.states.get(&(phase.to_owned(), id))
+    }
+
+    /// What is known of a disturbed run.
+    pub fn of_run(&self, phase: &str, faults: &str) -> Option<&Known> {
+        self.runs.get(&(phase.to_owned(), faults.to_owned()))
+    }
+}
+
+impl Known {
+    fn new(point: Point, verdict: Verdict, id: ContentId, finding: Option<Finding>) -> Self {
+        let token = finding.as_ref().and_then(|finding| finding.token.parse::<Token>().ok());
+        let (oracle, explain) =
+            finding.map_or_else(Default::default, |finding| (finding.oracle, finding.explain));
+        let sample = Sample {
+            content_id: id,
+            volume_id: id,
+            gpt: point.gpt,
+            copies: point.copies,
+            answers: Vec::new(),
+        };
+        let judgement = Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms };
+        Self {
+            judged: Judged { sample, judgement, resume: None },
+            opened: point.opened,
+            crash: token.map(|token| token.crash),
+        }
+    }
+}
