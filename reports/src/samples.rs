@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Outcome, PlannedKill, SCHEMA, Seam,
-    Tally, Verdict,
+    CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Model, Outcome, PlannedKill,
+    SCHEMA, Seam, Tally, Verdict,
 };
 
 pub(crate) mod sweep;
@@ -26,6 +26,9 @@ pub(crate) fn started(iterations: Option<u64>, for_s: Option<u64>) -> Event {
         iterations,
         for_s,
         tool_versions: BTreeMap::from([("resizer".to_owned(), "0.1.0".to_owned())]),
+        options: BTreeMap::new(),
+        shard: None,
+        expected: Vec::new(),
     })
 }
 
@@ -58,6 +61,7 @@ pub(crate) fn finding(id: &str, verdict: Verdict) -> Finding {
         id: id.to_owned(),
         token: format!("kp1:mixed-layout:{id}"),
         verdict,
+        model: Model::Kill,
         phase: "grow".to_owned(),
         step: "updatePartitions".to_owned(),
         point: "after op 12, then inside op 3 after 8 sectors".to_owned(),

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
-    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Outcome, PlannedKill, Point, Seam, Stream,
-    Verdict,
+    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill, Point,
+    Seam, Stream, Verdict,
 };
 
 fn record(dir: &Path, events: &[Event]) {
@@ -42,7 +42,8 @@ fn started() -> impl Strategy<Value = Event> {
     let command = prop::sample::select(vec![Command::Run, Command::Sweep, Command::Exec, Command::Repro]);
     let seam = prop::sample::select(vec![Seam::Fuse, Seam::InProcess]);
     let bounds = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), command, seam);
-    (names, lists, bounds).prop_map(|(names, lists, bounds)| {
+    let sweep = (words(), any::<Option<(u32, u32)>>(), prop::collection::vec(text(), 0..3));
+    (names, lists, bounds, sweep).prop_map(|(names, lists, bounds, (options, shard, expected))| {
         Event::CampaignStarted(CampaignStarted {
             schema: SCHEMA,
             killpoint: names.0,
@@ -57,6 +58,9 @@ fn started() -> impl Strategy<Value = Event> {
             iterations: bounds.1,
             for_s: bounds.2,
             tool_versions: lists.2,
+            options,
+            shard,
+            expected,
         })
     })
 }
@@ -96,17 +100,36 @@ fn copies() -> impl Strategy<Value = BTreeMap<String, CopyState>> {
     prop::collection::btree_map(text(), state, 0..3)
 }
 
+fn model() -> impl Strategy<Value = Model> {
+    prop::sample::select(Model::ALL.to_vec())
+}
+
+fn lot() -> impl Strategy<Value = Lot> {
+    (model(), text(), text(), any::<[u64; 2]>()).prop_map(|(model, step, region, [possible, planned])| Lot {
+        model,
+        step,
+        region,
+        possible,
+        planned,
+    })
+}
+
 fn point() -> impl Strategy<Value = Event> {
-    let names = (text(), text(), text());
+    let names = (text(), text(), text(), text(), text(), model());
     let numbers = (any::<u64>(), any::<Option<u64>>(), any::<u64>(), any::<[bool; 3]>());
+    let numbers = (numbers, any::<u32>(), any::<Option<u64>>());
     let judged = (prop::option::of(sample()), copies(), prop::option::of(verdict()));
-    (names, numbers, judged).prop_map(|(names, numbers, (gpt, copies, verdict))| {
+    (names, numbers, judged).prop_map(|(names, (numbers, depth, opened), (gpt, copies, verdict))| {
         let [distinct, interior, scratch_wiped] = numbers.3;
         Event::Point(Point {
             phase: names.0,
+            model: names.5,
+            depth,
+            faults: names.3,
             op: numbers.0,
             torn_bytes: numbers.1,
             step: names.1,
+            region: names.4,
             content_id: names.2,
             distinct,
             interior,
@@ -114,6 +137,7 @@ fn point() -> impl Strategy<Value = Event> {
             gpt,
             copies,
             verdict,
+            opened,
             wall_ms: numbers.2,
         })
     })
@@ -121,10 +145,22 @@ fn point() -> impl Strategy<Value = Event> {
 
 fn finding() -> impl Strategy<Value = Event> {
     let names = (text(), text(), text(), text(), text());
-    (names, verdict(), text(), text(), text(), any::<bool>()).prop_map(|finding| {
-        let (names, verdict, oracle, explain, repro, expected) = finding;
+    (names, verdict(), model(), text(), text(), text(), any::<bool>()).prop_map(|finding| {
+        let (names, verdict, model, oracle, explain, repro, expected) = finding;
         let (id, token, phase, step, point) = names;
-        Event::Finding(Finding { id, token, verdict, phase, step, point, oracle, explain, repro, expected })
+        Event::Finding(Finding {
+            id,
+            token,
+            verdict,
+            model,
+            phase,
+            step,
+            point,
+            oracle,
+            explain,
+            repro,
+            expected,
+        })
     })
 }
 
@@ -187,9 +223,11 @@ fn event() -> impl Strategy<Value = Event> {
                 wall_ms
             }
         ),
-        (text(), any::<[u64; 4]>()).prop_map(|(phase, [ops, kill_points, torn_points, torn_possible])| {
-            Event::Sweep { phase, ops, kill_points, torn_points, torn_possible }
-        }),
+        (text(), any::<u64>(), prop::collection::vec(lot(), 0..3))
+            .prop_map(|(phase, ops, lots)| Event::Sweep { phase, ops, lots }),
+        (text(), any::<u32>(), any::<[u64; 2]>())
+            .prop_map(|(phase, depth, [points, fresh])| Event::Closure { phase, depth, points, fresh }),
+        (text(), any::<bool>()).prop_map(|(phase, complete)| Event::ClosureEnded { phase, complete }),
         point(),
         (text(), text(), any::<[bool; 2]>()).prop_map(|(phase, point, [landed, agreed])| Event::LiveCheck {
             phase,

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{ended, finding};
-use crate::{CampaignStarted, Command, Event, Finding, GptSample, Outcome, Point, SCHEMA, Seam, Verdict};
+use crate::{
+    CampaignStarted, Command, Event, Finding, GptSample, Lot, Model, Outcome, Point, SCHEMA, Seam, Verdict,
+};
 
 const PHASE: &str = "new";
 
@@ -24,7 +26,15 @@ pub(crate) fn started() -> Event {
         iterations: None,
         for_s: None,
         tool_versions: BTreeMap::from([("sgdisk".to_owned(), "1.0.9".to_owned())]),
+        options: BTreeMap::new(),
+        shard: None,
+        expected: Vec::new(),
     })
+}
+
+/// So many points, and how many of them are going to be looked at.
+fn lot(model: Model, possible: u64, planned: u64) -> Lot {
+    Lot { model, step: "primary".to_owned(), region: "primary GPT array".to_owned(), possible, planned }
 }
 
 /// What is going to be looked at: so many points, and none inside writes.
@@ -32,9 +42,7 @@ pub(crate) fn begins(phase: &str, kill_points: u64) -> Event {
     Event::Sweep {
         phase: phase.to_owned(),
         ops: kill_points - 1,
-        kill_points,
-        torn_points: 0,
-        torn_possible: 0,
+        lots: vec![lot(Model::Kill, kill_points, kill_points)],
     }
 }
 
@@ -42,9 +50,13 @@ pub(crate) fn begins(phase: &str, kill_points: u64) -> Event {
 pub(crate) fn point(phase: &str, op: u64, step: &str, content_id: &str, verdict: Option<Verdict>) -> Point {
     Point {
         phase: phase.to_owned(),
+        model: Model::Kill,
+        depth: 0,
+        faults: format!("a{op}k"),
         op,
         torn_bytes: None,
         step: step.to_owned(),
+        region: "primary GPT array".to_owned(),
         content_id: content_id.to_owned(),
         distinct: verdict.is_some(),
         interior: true,
@@ -52,6 +64,7 @@ pub(crate) fn point(phase: &str, op: u64, step: &str, content_id: &str, verdict:
         gpt: Some(GptSample { clean: true, ..GptSample::default() }),
         copies: BTreeMap::new(),
         verdict,
+        opened: None,
         wall_ms: 14,
     }
 }
@@ -79,6 +92,7 @@ pub(crate) fn live(at: &str, landed: bool, agreed: bool) -> Event {
 pub(crate) fn sweep() -> Vec<Event> {
     let at = |op, step, id, verdict| point(PHASE, op, step, id, verdict);
     let torn = |torn_bytes, op, step, id, verdict| Point {
+        model: Model::Torn,
         torn_bytes: Some(torn_bytes),
         ..at(op, step, id, verdict)
     };
@@ -97,7 +111,11 @@ pub(crate) fn sweep() -> Vec<Event> {
             content_id: "end".to_owned(),
             steps: vec!["backup".to_owned(), "primary".to_owned()],
         },
-        Event::Sweep { phase: PHASE.to_owned(), ops: 5, kill_points: 6, torn_points: 4, torn_possible: 5 },
+        Event::Sweep {
+            phase: PHASE.to_owned(),
+            ops: 5,
+            lots: vec![lot(Model::Kill, 6, 6), lot(Model::Torn, 5, 4)],
+        },
         Event::Point(Point { interior: false, ..at(0, "start", "n0", recovered) }),
         Event::Point(torn(4096, 0, "backup", "n1", recovered)),
         Event::Point(at(1, "backup", "n2", recovered)),

@@ -4,7 +4,7 @@ use console::{Style, measure_text_width};
 
 use super::Screen;
 use crate::status::{findings, many, one_line};
-use crate::{Exit, Outcome, Report, Seam, Verdict};
+use crate::{Covered, Exit, Outcome, Report, Seam, Verdict};
 
 impl Screen<'_> {
     /// What was done and found, and what cut it short.
@@ -84,6 +84,9 @@ impl Screen<'_> {
             Some(("Time", took)),
             Some(("Verdicts", verdicts)),
             self.is_sweep.then(|| ("Live", live(report))),
+            covered(&report.coverage.by_model).map(|text| ("Covered", text)),
+            covered(&report.coverage.by_region).map(|text| ("Regions", text)),
+            closure(report).map(|text| ("Closure", text)),
             Some(("Interior", interior)),
             Some(("Copies", copies)),
         ];
@@ -119,6 +122,30 @@ fn swept(report: &Report) -> Vec<String> {
     let all_judged = report.verdicts.not_measured == 0 && report.states.judged >= report.states.distinct;
     let done = if all_judged { "judged" } else { "reached" };
     vec![format!("{number} {done}"), many(report.states.distinct, "distinct state")]
+}
+
+/// What was looked at of what there is: `kill 8 of 8, torn 4 of 30`, what was not looked at whole first.
+fn covered(rows: &[Covered]) -> Option<String> {
+    let mut rows: Vec<&Covered> = rows.iter().collect();
+    rows.sort_by_key(|row| row.explored >= row.possible);
+    let of = |row: &&Covered| format!("{} {} of {}", one_line(&row.name), row.explored, row.possible);
+    let text = rows.iter().map(of).collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then_some(text)
+}
+
+/// The claim that the resume closure makes, or how far it got.
+fn closure(report: &Report) -> Option<String> {
+    let closure = report.states.closure.as_ref()?;
+    let states = many(closure.states, "state");
+    let levels = many(u64::from(closure.depth), "level");
+    Some(match (report.states.closure_complete, report.findings.is_empty()) {
+        (true, true) => format!(
+            "no sequence of SIGKILLs at op boundaries breaks this run ({} beyond the run's own, {levels})",
+            states
+        ),
+        (true, false) => format!("complete: {states} beyond the run's own, {levels}"),
+        (false, _) => format!("not followed to its end: {states} beyond the run's own so far, {levels}"),
+    })
 }
 
 /// Whether recorded states are what a live kill leaves.
