@@ -94,7 +94,9 @@ pub fn repro(
     let mut chain = Chain::begin(ground, phase)?;
     let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {
-        if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
+        if !kill.fault.is_kill() {
+            chain.disturb(kill.fault.clone())?;
+        } else if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
             not_landed = Some((index + 1, kill));
             break;
         }

@@ -196,6 +196,15 @@ fn sweep_one(
     let stamps = setting.exec.as_ref().map(Spec::stamps).transpose()?;
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
         session.prepared();
+        let fixture = prepared.ground.fixture_id;
+        if let Some(recorded) = earlier.is_about_another(fixture) {
+            return Err(Error::OtherCampaign {
+                run_dir: session.run_dir().to_owned(),
+                what: "fixture's content id",
+                recorded: recorded.to_owned(),
+                found: fixture.to_string(),
+            });
+        }
         let stream = &mut session.stream;
         sweep::sweep(&mut prepared, plan, &setting.cpus, &earlier, &mut recorder, stream)?;
         match record_expected {

@@ -17,6 +17,8 @@ pub struct Earlier {
     states: HashMap<(String, ContentId), Known>,
     /// By phase and faults of the run.
     runs: HashMap<(String, String), Known>,
+    /// Content id of the fixture, where anything was judged.
+    fixture: Option<String>,
 }
 
 /// What is known of a state.
@@ -33,9 +35,18 @@ pub struct Known {
 impl Earlier {
     /// Takes in the events of a try, after those of the tries before it. What could not be measured is not taken over.
     pub fn add(&mut self, events: Vec<Event>) {
+        let mut fixture = None;
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
-            let Event::Point(point) = event else { continue };
+            let point = match event {
+                Event::Point(point) => point,
+                Event::FixtureReady { fixture_id, .. } => {
+                    fixture = Some(fixture_id);
+                    continue;
+                }
+                _ => continue,
+            };
+            self.fixture = fixture.clone().or(self.fixture.take());
             let finding = match events.next_if(|event| matches!(event, Event::Finding(_))) {
                 Some(Event::Finding(finding)) => Some(finding),
                 _ => None,
@@ -56,6 +67,11 @@ impl Earlier {
                 self.states.insert((phase, id), known);
             }
         }
+    }
+
+    /// The content id of the fixture that this is about, where it is not this one.
+    pub fn is_about_another(&self, fixture: ContentId) -> Option<&str> {
+        self.fixture.as_deref().filter(|known| *known != fixture.to_string())
     }
 
     /// What is known of a phase's state.

@@ -23,6 +23,7 @@ impl Bench {
     }
 
     /// The command, with the run directory given.
+    #[allow(dead_code)] // Not every test runs it this way.
     pub fn killpoint(&self, command: &str, arguments: &[&str]) -> Command {
         let mut killpoint = Command::new(env!("CARGO_BIN_EXE_killpoint"));
         killpoint
@@ -35,6 +36,7 @@ impl Bench {
     }
 
     /// The report that it left.
+    #[allow(dead_code)] // Not every test reads it.
     pub fn report(&self) -> Value {
         let text = std::fs::read_to_string(self.run_dir().join("report.json")).expect("there is a report");
         serde_json::from_str(&text).expect("the report is JSON")
