@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fault_backend::fuse::Glances;
 use fault_backend::{Action, ContentId, Fault, OpLog};
 use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
@@ -96,6 +97,8 @@ pub struct Finished {
     pub judgement: Judgement,
     /// The recording of the run that went to the end, on a seam that records.
     pub resume: Option<Arc<OpLog>>,
+    /// What it, and a further run where there was one, asked about the scratch directory, on a seam that sees that.
+    pub glances: Option<Glances>,
 }
 
 /// How one cut went.
@@ -197,7 +200,7 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, mut acks, at_exit, decided } = self;
         if let Some(judgement) = decided {
-            return Ok(Finished { crashes, judgement, resume: None });
+            return Ok(Finished { crashes, judgement, resume: None, glances: None });
         }
         let attempt = match finished {
             Some(attempt) => attempt,
@@ -224,8 +227,16 @@ impl<'a> Chain<'a> {
         };
         let at_end = phase.oracles.at_end(&look, Told { acks: &acks, exit });
         answers.extend(at_end.into_iter().map(|answer| (Asked::AtEnd, answer)));
+        let mut glances = attempt.glances.clone();
         if attempt.failure.is_none() && asks_for_idempotence(ground) {
-            answers.push((Asked::AtEnd, run_again(ground, phase)?));
+            let (answer, again) = run_again(ground, phase)?;
+            answers.push((Asked::AtEnd, answer));
+            glances = glances.zip(again).map(|(mut all, again)| {
+                all.listed |= again.listed;
+                all.touched |= again.touched;
+                all.names.extend(again.names);
+                all
+            });
         }
         let writes = attempt.writes();
         let (verdict, oracle, explain) = judge(attempt.failure, &answers);
@@ -234,7 +245,7 @@ impl<'a> Chain<'a> {
             ground.stage.confirmed();
         }
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms };
-        Ok(Finished { crashes, judgement, resume })
+        Ok(Finished { crashes, judgement, resume, glances })
     }
 }
 
@@ -243,7 +254,7 @@ fn asks_for_idempotence(ground: &Ground) -> bool {
 }
 
 /// Oracle `idempotent`: a further run, whatever it answers, leaves every byte as it is.
-fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<Answer, Error> {
+fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Option<Glances>), Error> {
     let before = ground.stage.look()?.id;
     let job = Job { phase: &phase.known.phase, which: Which::Run, cut: None };
     let again = ground.stage.run(job, &mut |_, _| {})?;
@@ -253,7 +264,7 @@ fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<Answer, Error
         let explain = format!("a further run changes the volume, with {} ops", again.writes());
         Outcome::Failed { explain }
     };
-    Ok(Answer { oracle: "idempotent".to_owned(), outcome })
+    Ok((Answer { oracle: "idempotent".to_owned(), outcome }, again.glances))
 }
 
 /// Looks at the crash state that is there.

@@ -17,6 +17,7 @@ type Work = Box<dyn FnOnce(Result<&mut Prepared, Error>) + Send>;
 
 /// Jobs that wait or are under way, for each thread: enough that one slow job does not idle the others.
 const WINDOW_PER_WORKER: usize = 16;
+const NARROW_WINDOW_PER_WORKER: usize = 3;
 
 /// The threads.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ impl Workers {
     /// How many jobs should be under way or wait, at most.
     pub fn window(&self) -> usize {
         self.threads.len() * WINDOW_PER_WORKER
+    }
+
+    /// The same for jobs whose results are large.
+    pub fn narrow_window(&self) -> usize {
+        self.threads.len() * NARROW_WINDOW_PER_WORKER
     }
 
     /// Hands in a job.

@@ -356,12 +356,27 @@ pub struct Point {
     pub gpt: Option<GptSample>,
     /// State of each copy by label.
     pub copies: BTreeMap<String, CopyState>,
+    /// The state differs from the one with this content id, but only in scratch files of which the resume of that one
+    /// asked for nothing that differs: it is judged with it.
+    pub merged: bool,
     /// What resume and oracles came to; none where the same content was judged at an earlier point.
     pub verdict: Option<Verdict>,
-    /// States that crashes of this one's resume led to for the first time; none where they were not followed.
+    /// What the resume asked of what lay in the scratch directory; none where it asked for more than names.
+    pub asked: Option<AskedOf>,
+    /// States that crashes of this one's resume may lead to for the first time; none where they were not followed.
     pub opened: Option<u64>,
     /// Duration of resume and oracles, in milliseconds.
     pub wall_ms: u64,
+}
+
+/// What a resume asked of what lay in the scratch directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedOf {
+    /// All names, by listing them.
+    pub all: bool,
+    /// Names that it looked up.
+    pub names: Vec<String>,
 }
 
 /// One kill as the seed gave it; nothing in it depends on a clock.

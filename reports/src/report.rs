@@ -135,6 +135,8 @@ pub struct States {
     pub raw: u64,
     /// Different ones among them.
     pub distinct: u64,
+    /// Of those that were reached, the ones that differ from a judged one only in what its resume never asked for.
+    pub merged: u64,
     /// Different ones that were judged.
     pub judged: u64,
     /// Whether the resume closure of every phase was followed to its end.
@@ -286,6 +288,7 @@ impl From<&Tally> for Report {
             states: States {
                 raw: tally.raw,
                 distinct: tally.distinct_states(),
+                merged: tally.merged,
                 judged: tally.judged_states(),
                 closure_complete: !tally.closures.is_empty()
                     && tally.closures.values().all(|closure| closure.complete),

@@ -89,6 +89,8 @@ pub struct Tally {
     pub live_failed: u64,
     /// Crash states as they were reached: landed kills, and points of recorded runs.
     pub raw: u64,
+    /// Crash states as they were reached that were judged with another one.
+    pub merged: u64,
     /// Kills that the seed gave and that nothing could make up for, of iterations that ran to their end.
     pub shortfall: u64,
     /// Crash states unlike the phase's start and unlike its baseline, as they were reached.
@@ -316,6 +318,7 @@ impl Tally {
             self.coverage.explored(point);
         }
         self.inside_op += u64::from(point.torn_bytes.is_some());
+        self.merged += u64::from(point.merged);
         // What a disturbed run leaves depends on how it was disturbed, and so does what it must be.
         let content = match point.model {
             Model::Error | Model::Signal => format!("{} {}", point.content_id, point.faults),

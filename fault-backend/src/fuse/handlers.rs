@@ -58,6 +58,7 @@ impl Filesystem for Server {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.touched(ino);
         self.guarded(|| attributes(reply, self.attr(ino)));
     }
 
@@ -80,10 +81,12 @@ impl Filesystem for Server {
         reply: ReplyAttr,
     ) {
         let wanted = Wanted { mode, uid, gid, size, atime, mtime, handle };
+        self.touched(ino);
         self.guarded(|| attributes(reply, self.setattr(request, ino, &wanted)));
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        self.touched(ino);
         self.guarded(|| match self.target(ino) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(fuse_errno(errno)),
@@ -142,6 +145,7 @@ impl Filesystem for Server {
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.touched_name(parent, name);
         self.guarded(|| {
             let name = name.to_owned();
             empty(reply, self.in_dir(request, parent, |parent| Mutation::Rmdir { parent, name }));
@@ -169,10 +173,12 @@ impl Filesystem for Server {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.touched_name(parent, name);
         self.guarded(|| empty(reply, self.rename_to(request, (parent, name), (to, to_name), flags)));
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.touched(ino);
         self.guarded(|| {
             let made = server::inside(ino).and_then(|(slot, ino)| {
                 let same_slot = server::inside(parent)?.0 == slot;
@@ -186,6 +192,7 @@ impl Filesystem for Server {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.touched(ino);
         self.guarded(|| match self.open_file(request, ino) {
             Ok(handle) => reply.opened(handle, caching(ino, flags)),
             Err(errno) => reply.error(fuse_errno(errno)),
@@ -268,6 +275,7 @@ impl Filesystem for Server {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.touched(ino);
         self.guarded(|| {
             self.shared.lock().names.refresh(request.pid());
             match self.attr(ino) {
@@ -279,7 +287,10 @@ impl Filesystem for Server {
 
     fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         self.guarded(|| {
-            let state = self.shared.lock();
+            let mut state = self.shared.lock();
+            if let Some((slot, dir)) = Slot::of_node(ino.0) {
+                state.glance(slot, dir, None);
+            }
             match self.folders().read(&state, ino.0, handle.0, offset, &mut reply) {
                 Ok(()) => reply.ok(),
                 Err(errno) => reply.error(fuse_errno(errno)),
@@ -319,18 +330,22 @@ impl Filesystem for Server {
         _: u32,
         reply: ReplyEmpty,
     ) {
+        self.touched(ino);
         self.guarded(|| empty(reply, self.set_xattr(request, ino, name, value, flags)));
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.touched(ino);
         self.guarded(|| sized(reply, self.xattr(ino, name), size));
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.touched(ino);
         self.guarded(|| sized(reply, self.xattr_names(request, ino), size));
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.touched(ino);
         self.guarded(|| empty(reply, self.remove_xattr(request, ino, name)));
     }
 

@@ -32,6 +32,8 @@ mod state;
 mod verdict;
 mod xattrs;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -97,6 +99,21 @@ pub struct Run {
     pub sector_bytes: u32,
     /// That disk, as a path relative to the volume's root. None: no region fits.
     pub disk: Option<PathBuf>,
+    /// A directory, as a path relative to the volume's root: what the tool asks about its entries is noted.
+    pub watch: Option<PathBuf>,
+}
+
+/// What a tool asked about the entries of a directory, as they were when the run began. A run would have done the same
+/// with others, where those that it asked for have the same names and kinds and it asked no more of them: free space,
+/// inode numbers and the directory's own attributes aside. (Removing a file, or replacing it, asks no more of it.)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Glances {
+    /// It read the list of names.
+    pub listed: bool,
+    /// Names that it looked up, whether they were there or not.
+    pub names: BTreeSet<OsString>,
+    /// It asked one of the entries, or something below one, for more than its name: its content, its attributes.
+    pub touched: bool,
 }
 
 impl Run {
@@ -110,6 +127,7 @@ impl Run {
             record: true,
             sector_bytes: 512,
             disk: None,
+            watch: None,
         }
     }
 }
@@ -138,6 +156,8 @@ pub struct Recorded {
     pub log_cut: bool,
     /// A request made the server fail (a defect of this crate): the run says nothing.
     pub broken: bool,
+    /// What the tool asked about the directory in [`Run::watch`].
+    pub glances: Glances,
 }
 
 /// A mounted seam. Dropping it unmounts, whatever is still open there.

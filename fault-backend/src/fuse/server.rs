@@ -71,11 +71,30 @@ impl Server {
             let slot = slot_named(name).ok_or(Errno::ENOENT)?;
             return self.attr(INodeNo(slot.node_id(Ino::ROOT)));
         }
+        let (slot, dir) = inside(parent)?;
+        self.shared.lock().glance(slot, dir, Some(name));
         let child = self.with_node(parent, |slot, _, node| {
             let entries = node.entries().ok_or(Errno::ENOTDIR)?;
             Ok(INodeNo(slot.node_id(*entries.get(name).ok_or(Errno::ENOENT)?)))
         })?;
         self.attr(child)
+    }
+
+    /// The tool asks more of a node than its name.
+    pub(super) fn touched(&self, node: INodeNo) {
+        if let Some((slot, ino)) = Slot::of_node(node.0) {
+            self.shared.lock().touch(slot, ino);
+        }
+    }
+
+    /// The same for the node that has a name.
+    pub(super) fn touched_name(&self, parent: INodeNo, name: &OsStr) {
+        if let Some((slot, dir)) = Slot::of_node(parent.0) {
+            let mut state = self.shared.lock();
+            if let Some(ino) = state.content(slot).volume.lookup(dir, name) {
+                state.touch(slot, ino);
+            }
+        }
     }
 
     /// Makes a change; the mount's own root takes none.

@@ -1,7 +1,8 @@
 //! What a seam holds: its four slots, and the run that is on. Everything here is called with the seam's lock held and
 //! never waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::names::Names;
 use super::run::{Caller, Change};
 use super::slot::{Content, Slot};
 use super::verdict::{End, Verdict};
-use super::{Recorded, Run, Wiring};
+use super::{Glances, Recorded, Run, Wiring};
 use crate::content_id::CHUNK_BYTES;
 use crate::fault::{ArmedPlan, OpClass, OpView};
 use crate::oplog::{Op, OpLog, Outcome};
@@ -56,6 +57,10 @@ pub(super) struct Active {
     paths: HashMap<Ino, Option<Arc<Path>>>,
     /// Path of what the op at hand is about.
     path: Option<Arc<Path>>,
+    /// The directory that is watched, what lay in it when the run began, and what was asked about that.
+    watched: Option<Ino>,
+    lying: HashSet<Ino>,
+    glances: Glances,
 }
 
 impl Active {
@@ -79,6 +84,9 @@ impl Active {
             mapped: false,
             paths: HashMap::new(),
             path: None,
+            watched: None,
+            lying: HashSet::new(),
+            glances: Glances::default(),
         }
     }
 
@@ -113,6 +121,15 @@ impl Active {
         };
         let folder = self.path_of(volume, parent)?;
         Some(Arc::from(folder.join(name)))
+    }
+}
+
+/// All nodes below a directory.
+fn below(volume: &Volume, dir: Ino, found: &mut HashSet<Ino>) {
+    for (_, ino) in volume.entries(dir).into_iter().flatten() {
+        if found.insert(*ino) {
+            below(volume, *ino, found);
+        }
     }
 }
 
@@ -154,7 +171,36 @@ impl State {
         if run.run.limit_bytes.is_some() {
             run.held_bytes = content.volume.dirty_bytes();
         }
+        run.watched = run.run.watch.as_ref().and_then(|path| content.volume.resolve(path));
+        if let Some(watched) = run.watched {
+            below(&content.volume, watched, &mut run.lying);
+        }
         self.run = Some(run);
+    }
+
+    /// Notes that the tool asks more of a node than its name.
+    pub(super) fn touch(&mut self, slot: Slot, ino: Ino) {
+        if let Some(run) = &mut self.run
+            && slot == Slot::Work
+            && run.lying.contains(&ino)
+        {
+            run.glances.touched = true;
+        }
+    }
+
+    /// Notes that the tool asks about an entry of a directory, or, without a name, for all of them.
+    pub(super) fn glance(&mut self, slot: Slot, dir: Ino, name: Option<&OsStr>) {
+        self.touch(slot, dir);
+        let Some(run) = self.run.as_mut().filter(|run| slot == Slot::Work && run.watched == Some(dir)) else {
+            return;
+        };
+        match name {
+            None => run.glances.listed = true,
+            Some(name) if !run.glances.names.contains(name) => {
+                run.glances.names.insert(name.to_owned());
+            }
+            Some(_) => {}
+        }
     }
 
     /// Cuts the run.
@@ -184,6 +230,7 @@ impl State {
             orphans_dropped,
             log_cut: run.log_cut,
             broken: run.broken,
+            glances: run.glances,
         })
     }
 

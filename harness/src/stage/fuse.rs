@@ -267,6 +267,7 @@ impl FuseStage {
             log_limit_bytes: Some(LOG_LIMIT_BYTES),
             sector_bytes: self.disk.as_ref().map_or(512, |disk| disk.sector_bytes),
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
+            watch: Some(PathBuf::from(SCRATCH)),
             ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });
         let ran = self.run_commands(job, aim, on_mark);

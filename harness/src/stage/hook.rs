@@ -277,6 +277,7 @@ impl HookStage {
             cut,
             past: None,
             mapped: false,
+            glances: None,
         })
     }
 }

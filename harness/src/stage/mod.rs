@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fault_backend::fuse::Glances;
 use fault_backend::oplog::OpLog;
 use fault_backend::replay::Point;
 use fault_backend::volume::Volume;
@@ -93,6 +94,8 @@ pub struct Attempt {
     pub past: Option<(Arc<OpLog>, Point)>,
     /// They wrote through a writable shared mapping, whose pages survive a kill at times that are the kernel's choice.
     pub mapped: bool,
+    /// What they asked about what lay in the scratch directory, on a seam that sees that.
+    pub glances: Option<Glances>,
 }
 
 /// One op, as far as both seams know it.

@@ -1,5 +1,7 @@
 //! What a recorded run becomes: its ops as both seams know them, and the point at which it was cut.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +9,12 @@ use std::time::Duration;
 use fault_backend::fuse::Recorded;
 use fault_backend::oplog::{Op, OpLog, Outcome};
 use fault_backend::replay::Point;
-use fault_backend::volume::Volume;
+use fault_backend::volume::{Ino, Node, Volume};
 use fault_backend::{Action, ContentId, Fault};
 
 use super::{Attempt, OpTrace};
 use crate::error::Error;
-use crate::image::VOLUME;
+use crate::image::{SCRATCH, VOLUME};
 use crate::judge::Failure;
 use crate::process::{self, End, Mark};
 
@@ -38,7 +40,8 @@ pub(super) fn attempt(
     } else {
         *log = Some(recording);
     }
-    Ok(Attempt { run, failure, ops, cut, past, mapped: recorded.mapped })
+    let (mapped, glances) = (recorded.mapped, Some(recorded.glances));
+    Ok(Attempt { run, failure, ops, cut, past, mapped, glances })
 }
 
 /// The ops as both seams know them, with the bytes of the disk that they change. Their clock is the
@@ -77,6 +80,13 @@ fn where_cut(log: &OpLog) -> (Fault, Point) {
 /// Whether an op is about the volume and not about the scratch directory.
 pub fn is_in_volume(op: &Op) -> bool {
     op.path.as_ref().is_none_or(|path| path.starts_with(VOLUME))
+}
+
+/// What lies in the scratch directory of a state, by name, and whether it is a folder.
+pub fn scratch_names(state: &Volume) -> BTreeMap<OsString, bool> {
+    let entries = state.resolve(Path::new(SCRATCH)).and_then(|ino| state.entries(ino));
+    let is_dir = |ino: &Ino| state.node(*ino).is_some_and(Node::is_dir);
+    entries.into_iter().flatten().map(|(name, ino)| (name.clone(), is_dir(ino))).collect()
 }
 
 /// Content id of a state without its scratch directory.

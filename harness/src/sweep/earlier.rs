@@ -1,11 +1,12 @@
 //! What an earlier try of the same sweep found, from its events: a sweep that was interrupted goes on where it was.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 
 use fault_backend::ContentId;
 use reports::{Event, Finding, Model, Point, Verdict};
 
-use super::judge::Judged;
+use super::judge::{AskedOf, Judged};
 use crate::chain::Sample;
 use crate::judge::Judgement;
 use crate::token::Token;
@@ -90,6 +91,10 @@ impl Known {
         let token = finding.as_ref().and_then(|finding| finding.token.parse::<Token>().ok());
         let (oracle, explain) =
             finding.map_or_else(Default::default, |finding| (finding.oracle, finding.explain));
+        let asked = point.asked.map(|asked| AskedOf {
+            all: asked.all,
+            names: asked.names.into_iter().map(OsString::from).collect(),
+        });
         let sample = Sample {
             content_id: id,
             volume_id: id,
@@ -99,7 +104,7 @@ impl Known {
         };
         let judgement = Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms };
         Self {
-            judged: Judged { sample, judgement, resume: None },
+            judged: Judged { sample, judgement, resume: None, asked },
             opened: point.opened,
             crash: token.map(|token| token.crash),
         }

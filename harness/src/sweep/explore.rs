@@ -1,28 +1,28 @@
 //! Goes through the states of one phase: each content is judged once, by whichever worker is free, and told of in the order
-//! in which it was met. Where resumes are followed, what a crash of one leaves is a state like any other.
+//! in which it was met. What is merged is decided in that order too, so that it doesn't depend on the workers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
 
 use fault_backend::ContentId;
-use fault_backend::oplog::OpLog;
-use fault_backend::replay::{Point as Place, Replay};
+use fault_backend::replay::Replay;
 use fault_backend::volume::Volume;
-use fault_backend::{Action, Fault};
-use reports::{Event, Model, Point, Stream};
+use reports::{AskedOf, Event, Model, Point, Stream};
 use scenarios::model::ScratchPolicy;
 
+use super::closure::Frontier;
 use super::disturb::{self, Disturbance};
 use super::earlier::{Earlier, Known};
 use super::judge::{self, Judged};
+use super::merge::{Aspect, Merges};
 use super::points::CrashPoint;
 use super::{Course, Plan};
 use crate::chain::Sample;
 use crate::error::Error;
 use crate::ground::Ground;
 use crate::record::{self, Recorder, Trace};
-use crate::stage::recorded::volume_id;
 use crate::store::Past;
 use crate::token::{self, TokenKill, faults_text};
 use crate::workers::{Ticket, Workers};
@@ -37,22 +37,25 @@ pub enum Follow {
 }
 
 /// A state to be looked at, and the way to it.
-struct Candidate {
-    state: Volume,
-    id: ContentId,
-    label: Label,
-    past: Vec<Past>,
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub state: Volume,
+    pub id: ContentId,
+    pub aspect: Aspect,
+    pub label: Label,
+    pub past: Vec<Past>,
 }
 
 /// What is told of a state besides what it is found to be.
-struct Label {
-    model: Model,
-    depth: u32,
-    op: u64,
-    torn_bytes: Option<u64>,
-    step: Arc<str>,
-    region: Arc<str>,
-    kills: Vec<TokenKill>,
+#[derive(Clone)]
+pub(super) struct Label {
+    pub model: Model,
+    pub depth: u32,
+    pub op: u64,
+    pub torn_bytes: Option<u64>,
+    pub step: Arc<str>,
+    pub region: Arc<str>,
+    pub kills: Vec<TokenKill>,
 }
 
 /// What was met and not yet told of.
@@ -61,6 +64,9 @@ enum Pending {
     New(Box<Candidate>, Follow, Verdict),
     /// Content that was met before.
     Same(Label, ContentId),
+    /// A volume that was met with something else in the scratch directory. Its verdict is asked for beforehand where it
+    /// is likely to be needed.
+    Alike(Box<Candidate>, Follow, Option<Verdict>),
     /// A disturbed run.
     Disturbed(Label, Verdict),
 }
@@ -73,6 +79,13 @@ enum Verdict {
     Earlier(Box<Known>),
 }
 
+impl Candidate {
+    pub(super) fn new(state: Volume, label: Label, past: Vec<Past>) -> Self {
+        let id = state.content_id();
+        Self { id, aspect: Aspect::of(&state, id), state, label, past }
+    }
+}
+
 /// One phase's exploration.
 pub(super) struct Explorer<'a> {
     ground: &'a mut Ground,
@@ -82,18 +95,16 @@ pub(super) struct Explorer<'a> {
     deadline: Option<Instant>,
     earlier: &'a Earlier,
     recorder: &'a mut Recorder,
-    stream: &'a mut Stream,
-    place: record::Place,
+    pub(super) stream: &'a mut Stream,
+    pub(super) place: record::Place,
     pending: VecDeque<Pending>,
     /// What the states were found to be that were told of.
     known: HashMap<ContentId, Sample>,
-    /// States whose resumes are followed.
-    followed: HashSet<ContentId>,
-    /// What crashes of the resumes that were told of lead to.
-    next: Vec<Candidate>,
-    /// Crash points of those resumes.
-    next_points: u64,
-    left: u64,
+    /// States that are judged, or going to be.
+    judged: HashSet<ContentId>,
+    pub(super) merges: Merges,
+    pub(super) frontier: Frontier,
+    pub(super) left: u64,
 }
 
 impl<'a> Explorer<'a> {
@@ -109,7 +120,6 @@ impl<'a> Explorer<'a> {
         stream: &'a mut Stream,
     ) -> Self {
         Self {
-            ground,
             workers,
             course,
             plan,
@@ -120,16 +130,12 @@ impl<'a> Explorer<'a> {
             place: record::Place::of_known(0, &course.known),
             pending: VecDeque::new(),
             known: HashMap::new(),
-            followed: HashSet::new(),
-            next: Vec::new(),
-            next_points: 0,
+            judged: HashSet::new(),
+            merges: Merges::of(&ground.resolved.scenario),
+            frontier: Frontier::default(),
             left: 0,
+            ground,
         }
-    }
-
-    /// Points that were left out for want of time.
-    pub(super) fn left(&self) -> u64 {
-        self.left
     }
 
     /// Looks at points of the recorded run.
@@ -137,6 +143,12 @@ impl<'a> Explorer<'a> {
         let start = self.course.known.start.memory.clone().ok_or(Error::NotRecorded)?;
         let log = Arc::clone(&self.course.log);
         let mut replay = Replay::new(start, &log);
+        if follow == Follow::Resumes {
+            for point in points {
+                let state = replay.state(point.point)?;
+                self.frontier.await_volume(Aspect::of(&state, state.content_id()).volume);
+            }
+        }
         for (done, point) in points.iter().enumerate() {
             if self.is_over() {
                 self.left += (points.len() - done) as u64;
@@ -153,42 +165,10 @@ impl<'a> Explorer<'a> {
                     kills: vec![TokenKill { fault: point.fault(), wipe: wiped }],
                 };
                 let past = vec![Past { log: Arc::clone(&log), point: point.point, wiped }];
-                self.offer(Candidate { id: state.content_id(), state, label, past }, follow)?;
+                self.offer(Candidate::new(state, label, past), follow)?;
             }
         }
         self.settle_all()
-    }
-
-    /// Follows crashes of resumes until nothing new appears, or as deep as was asked for.
-    pub(super) fn closure(&mut self) -> Result<(), Error> {
-        let Some(deepest) = self.plan.closure else { return Ok(()) };
-        let phase = self.place.phase.clone();
-        for depth in 1..=deepest {
-            let (level, points) = (std::mem::take(&mut self.next), std::mem::take(&mut self.next_points));
-            let fresh = level.len() as u64;
-            self.stream.emit(&Event::Closure { phase: phase.clone(), depth, points, fresh })?;
-            for (done, candidate) in level.into_iter().enumerate() {
-                if self.is_over() {
-                    self.left += fresh - done as u64;
-                    break;
-                }
-                self.offer(candidate, Follow::Resumes)?;
-            }
-            self.settle_all()?;
-            if self.next.is_empty() {
-                break;
-            }
-        }
-        let complete = self.next.is_empty() && self.left == 0 && !self.is_partial();
-        if !self.next.is_empty() {
-            let what = format!(
-                "phase `{phase}`: {} states that more than {deepest} crashes of resumes lead to",
-                self.next.len()
-            );
-            self.stream.emit(&Event::NotTested { what })?;
-            self.next.clear();
-        }
-        Ok(self.stream.emit(&Event::ClosureEnded { phase, complete })?)
     }
 
     /// Looks at runs that are disturbed.
@@ -224,17 +204,17 @@ impl<'a> Explorer<'a> {
     }
 
     /// Whether the budget is used up.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Whether only some of the states are judged here.
-    fn is_partial(&self) -> bool {
+    pub(super) fn is_partial(&self) -> bool {
         self.plan.shard.is_some()
     }
 
     /// The state as it is left and as a reboot leaves it, as far as the scenario asks for both and they differ.
-    fn variants(&mut self, kept: Volume) -> Result<Vec<(Volume, bool)>, Error> {
+    pub(super) fn variants(&mut self, kept: Volume) -> Result<Vec<(Volume, bool)>, Error> {
         let mut wiped = kept.clone();
         let cleared = self.ground.stage.fuse()?.without_scratch(&mut wiped)?;
         Ok(match self.course.known.phase.scratch {
@@ -246,42 +226,52 @@ impl<'a> Explorer<'a> {
     }
 
     /// Has a state judged, unless its content was met before or is another shard's.
-    fn offer(&mut self, candidate: Candidate, follow: Follow) -> Result<(), Error> {
-        let Candidate { id, ref label, .. } = candidate;
-        if self.plan.shard.is_some_and(|shard| !shard.has(id)) {
+    pub(super) fn offer(&mut self, candidate: Candidate, follow: Follow) -> Result<(), Error> {
+        if self.plan.shard.is_some_and(|shard| !shard.has(candidate.aspect.volume)) {
             return Ok(());
         }
-        if !self.recorder.is_new(&self.place.phase, id) {
-            return self.pend(Pending::Same(candidate.label, id));
+        if self.judged.contains(&candidate.id) {
+            return self.pend(Pending::Same(candidate.label, candidate.id));
         }
-        let follows = follow == Follow::Resumes;
-        if follows {
-            self.followed.insert(id);
+        if self.merges.meet(candidate.aspect.volume) {
+            let verdict = self.merges.asked.then(|| self.ask_for(&candidate, follow)).transpose()?;
+            return self.pend(Pending::Alike(Box::new(candidate), follow, verdict));
         }
-        // A resume that leads to something new has to be recorded again: recordings are not kept.
-        let earlier = self.earlier.of_state(&self.place.phase, id);
-        let verdict = match earlier.filter(|known| !follows || known.opened == Some(0)) {
-            Some(known) => Verdict::Earlier(Box::new(known.clone())),
-            None => {
-                let (index, state) = (self.course.index, candidate.state.clone());
-                let kill = label.kills.last().cloned().ok_or(Error::NotRecorded)?;
-                Verdict::Ticket(
-                    self.workers.submit(move |prepared| judge::judge(prepared, index, state, kill, follows)),
-                )
-            }
-        };
+        self.judged.insert(candidate.id);
+        let verdict = self.ask_for(&candidate, follow)?;
         self.pend(Pending::New(Box::new(candidate), follow, verdict))
+    }
+
+    /// Where the verdict of a state will come from.
+    fn ask_for(&self, candidate: &Candidate, follow: Follow) -> Result<Verdict, Error> {
+        let follows = follow == Follow::Resumes;
+        // A resume that leads to something new has to be recorded again: recordings are not kept.
+        let earlier = self.earlier.of_state(&self.place.phase, candidate.id);
+        if let Some(known) = earlier.filter(|known| !follows || known.opened == Some(0)) {
+            return Ok(Verdict::Earlier(Box::new(known.clone())));
+        }
+        Ok(Verdict::Ticket(self.judgement_of(candidate, follows)?))
+    }
+
+    /// Has a worker judge a state.
+    pub(super) fn judgement_of(&self, candidate: &Candidate, follow: bool) -> Result<Ticket<Judged>, Error> {
+        let (index, state) = (self.course.index, candidate.state.clone());
+        let kill = candidate.label.kills.last().cloned().ok_or(Error::NotRecorded)?;
+        Ok(self.workers.submit(move |prepared| judge::judge(prepared, index, state, kill, follow)))
     }
 
     fn pend(&mut self, pending: Pending) -> Result<(), Error> {
         self.pending.push_back(pending);
-        while self.pending.len() > self.workers.window() {
+        // Recordings of resumes that are to be followed take memory.
+        let window =
+            if self.plan.closure.is_some() { self.workers.narrow_window() } else { self.workers.window() };
+        while self.pending.len() > window {
             self.settle_one()?;
         }
         Ok(())
     }
 
-    fn settle_all(&mut self) -> Result<(), Error> {
+    pub(super) fn settle_all(&mut self) -> Result<(), Error> {
         while !self.pending.is_empty() {
             self.settle_one()?;
         }
@@ -292,10 +282,17 @@ impl<'a> Explorer<'a> {
     fn settle_one(&mut self) -> Result<(), Error> {
         match self.pending.pop_front() {
             None => Ok(()),
-            Some(Pending::Same(label, id)) => {
-                let sample = self.known.get(&id).cloned().ok_or(Error::NotRecorded)?;
-                let point = self.point(&label, &sample, id);
-                Ok(self.stream.emit(&Event::Point(point))?)
+            Some(Pending::Same(label, id)) => self.same(&label, id, false),
+            Some(Pending::Alike(candidate, follow, verdict)) => {
+                if self.known.contains_key(&candidate.id) {
+                    return self.same(&candidate.label, candidate.id, false);
+                }
+                if let Some(id) = self.merges.stands_for(&candidate.aspect) {
+                    return self.same(&candidate.label, id, true);
+                }
+                self.judged.insert(candidate.id);
+                let verdict = verdict.map_or_else(|| self.ask_for(&candidate, follow), Ok)?;
+                self.judged(*candidate, follow, verdict)
             }
             Some(Pending::New(candidate, follow, verdict)) => self.judged(*candidate, follow, verdict),
             Some(Pending::Disturbed(label, verdict)) => {
@@ -311,12 +308,20 @@ impl<'a> Explorer<'a> {
         }
     }
 
+    /// Tells of a point whose state was judged before, or with another one.
+    fn same(&mut self, label: &Label, id: ContentId, merged: bool) -> Result<(), Error> {
+        let sample = self.known.get(&id).cloned().ok_or(Error::NotRecorded)?;
+        let point = Point { merged, ..self.point(label, &sample, id) };
+        Ok(self.stream.emit(&Event::Point(point))?)
+    }
+
     fn judged(&mut self, candidate: Candidate, follow: Follow, verdict: Verdict) -> Result<(), Error> {
         let (judged, known_to_open) = match verdict {
             Verdict::Ticket(ticket) => (ticket.wait()?, None),
             Verdict::Earlier(known) => (known.judged, known.opened),
         };
         self.known.insert(candidate.id, judged.sample.clone());
+        self.merges.learn(&candidate.aspect, candidate.id, &judged);
         let mut point = self.point(&candidate.label, &judged.sample, candidate.id);
         point.distinct = true;
         if follow == Follow::Resumes {
@@ -326,8 +331,8 @@ impl<'a> Explorer<'a> {
                 (None, None) => 0,
             });
         }
-        let Candidate { label, past, state, id } = candidate;
-        let crash = token::short(volume_id(&state).unwrap_or(id));
+        let Candidate { label, past, aspect, .. } = candidate;
+        let crash = token::short(aspect.volume);
         self.tell(label, point, judged, (crash, Some(past)))
     }
 
@@ -341,42 +346,16 @@ impl<'a> Explorer<'a> {
     ) -> Result<(), Error> {
         point.verdict = Some(judged.judgement.verdict);
         point.wall_ms = judged.judgement.wall_ms;
+        // A name that is no text is none that can be told; the state then stands for itself alone.
+        let text = |name: &OsString| name.to_str().map(str::to_owned);
+        point.asked = judged.asked.as_ref().and_then(|asked| {
+            let names = asked.names.iter().map(text).collect::<Option<_>>()?;
+            Some(AskedOf { all: asked.all, names })
+        });
         self.stream.emit(&Event::Point(point))?;
         let trace =
             Trace { model: label.model, kills: label.kills, past, crash, step: label.step.to_string() };
         self.recorder.follow_up(self.ground, &self.place, &trace, judged.judgement, self.stream)
-    }
-
-    /// Notes the states that crashes of a resume lead to and that were not met before; how many.
-    fn open(&mut self, parent: &Candidate, log: Arc<OpLog>) -> Result<u64, Error> {
-        let mut replay = Replay::new(parent.state.clone(), &log);
-        let before = self.next.len();
-        for op in 0..=log.len() {
-            for (state, wiped) in self.variants(replay.state_after(op)?)? {
-                self.next_points += 1;
-                let id = state.content_id();
-                if !self.followed.insert(id) {
-                    continue;
-                }
-                let done = log.op(op);
-                let step = done.map_or(Arc::clone(&parent.label.step), |op| Arc::clone(&op.step));
-                let region = done.map_or("start".into(), |op| self.course.regions.of(op)).name;
-                let kill = TokenKill { fault: Fault::AtOp(op, Action::KillAfter), wipe: wiped };
-                let label = Label {
-                    model: Model::Kill,
-                    depth: parent.label.depth + 1,
-                    op,
-                    torn_bytes: None,
-                    step,
-                    region,
-                    kills: parent.label.kills.iter().cloned().chain([kill]).collect(),
-                };
-                let leg = Past { log: Arc::clone(&log), point: Place::After(op), wiped };
-                let past = parent.past.iter().cloned().chain([leg]).collect();
-                self.next.push(Candidate { state, id, label, past });
-            }
-        }
-        Ok((self.next.len() - before) as u64)
     }
 
     /// What is told of a state whose content was met before.
@@ -392,6 +371,8 @@ impl<'a> Explorer<'a> {
             region: label.region.to_string(),
             content_id: id.to_string(),
             distinct: false,
+            merged: false,
+            asked: None,
             interior: self.place.is_interior(id),
             scratch_wiped: label.kills.last().is_some_and(|kill| kill.wipe),
             gpt: sample.gpt,

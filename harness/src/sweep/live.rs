@@ -152,8 +152,14 @@ fn drawn<'a>(points: &'a Points, plan: &Plan, phase: &str, ops: u64) -> Vec<&'a 
 
 #[cfg(test)]
 mod tests {
-    use fault_backend::image::Image;
+    use std::collections::BTreeSet;
 
+    use fault_backend::image::Image;
+    use fault_backend::oplog::OpLog;
+    use reports::Model;
+
+    use super::super::points::{Torn, TornUnit};
+    use super::super::regions::Regions;
     use super::*;
 
     /// A state with one file of the volume and one below the scratch directory.
@@ -207,8 +213,18 @@ mod tests {
                 path: None,
             });
         }
-        let plan = Plan { seed: 1, torn: Torn::None, unit: TornUnit::Page, live_checks: 10 };
-        let points = Points::of(&log, plan.torn, plan.unit, 1, "p");
+        let plan = Plan {
+            seed: 1,
+            models: BTreeSet::from([Model::Kill]),
+            torn: Torn::None,
+            unit: TornUnit::Page,
+            live_checks: 10,
+            closure: None,
+            budget: None,
+            jobs: 1,
+            shard: None,
+        };
+        let points = Points::of(&log, &Regions::default(), plan.torn, plan.unit, 1, "p");
         let found: Vec<u64> = drawn(&points, &plan, "p", log.len()).iter().map(|point| point.op).collect();
         assert_eq!(found.len(), 10);
         assert!(

@@ -5,11 +5,13 @@
 //! after the kills that they follow from. Only with a budget are the most telling points first. Whatever the number of
 //! workers, what is told is the same and comes in the same order.
 
+mod closure;
 mod disturb;
 pub mod earlier;
 mod explore;
 mod judge;
 mod live;
+mod merge;
 pub mod points;
 mod priority;
 pub mod regions;
@@ -107,7 +109,7 @@ pub fn sweep(
         let ground = &mut prepared.ground;
         let mut explorer = Explorer::new(ground, &workers, course, plan, deadline, earlier, recorder, stream);
         explorer.run()?;
-        left += explorer.left();
+        left += explorer.left;
     }
     if left > 0 {
         let what = format!("{left} crash points that the budget left no time for");

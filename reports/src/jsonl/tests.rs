@@ -117,9 +117,13 @@ fn lot() -> impl Strategy<Value = Lot> {
 fn point() -> impl Strategy<Value = Event> {
     let names = (text(), text(), text(), text(), text(), model());
     let numbers = (any::<u64>(), any::<Option<u64>>(), any::<u64>(), any::<[bool; 3]>());
-    let numbers = (numbers, any::<u32>(), any::<Option<u64>>());
+    let asked =
+        (any::<bool>(), prop::collection::vec(text(), 0..3)).prop_map(|(all, names)| AskedOf { all, names });
+    let asked = prop::option::of(asked);
+    let numbers = (numbers, any::<u32>(), any::<Option<u64>>(), any::<bool>(), asked);
     let judged = (prop::option::of(sample()), copies(), prop::option::of(verdict()));
-    (names, numbers, judged).prop_map(|(names, (numbers, depth, opened), (gpt, copies, verdict))| {
+    (names, numbers, judged).prop_map(|(names, numbers, (gpt, copies, verdict))| {
+        let (numbers, depth, opened, merged, asked) = numbers;
         let [distinct, interior, scratch_wiped] = numbers.3;
         Event::Point(Point {
             phase: names.0,
@@ -136,7 +140,9 @@ fn point() -> impl Strategy<Value = Event> {
             scratch_wiped,
             gpt,
             copies,
+            merged,
             verdict,
+            asked,
             opened,
             wall_ms: numbers.2,
         })

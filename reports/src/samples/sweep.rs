@@ -63,7 +63,9 @@ pub(crate) fn point(phase: &str, op: u64, step: &str, content_id: &str, verdict:
         scratch_wiped: false,
         gpt: Some(GptSample { clean: true, ..GptSample::default() }),
         copies: BTreeMap::new(),
+        merged: false,
         verdict,
+        asked: None,
         opened: None,
         wall_ms: 14,
     }

@@ -58,6 +58,7 @@ pub(super) fn point(point: &Point, tally: &Tally) -> Line {
     let text = format!("{} {}, {}{resumes}{fresh}", point.phase, point.step, place(point));
     let line = match point.verdict {
         Some(verdict) => Line::new(Weight::Detail, verb(verdict), tone(verdict), text).took_ms(point.wall_ms),
+        None if point.merged => Line::new(Weight::Detail, "Merged", Tone::Neutral, text),
         None => Line::new(Weight::Detail, "Same state", Tone::Neutral, text),
     };
     // One point that is looked at again is none of a number.

@@ -4,7 +4,7 @@ use console::{Style, measure_text_width};
 
 use super::Screen;
 use crate::status::{findings, many, one_line};
-use crate::{Covered, Exit, Outcome, Report, Seam, Verdict};
+use crate::{Covered, Exit, Outcome, Report, Seam, States, Verdict};
 
 impl Screen<'_> {
     /// What was done and found, and what cut it short.
@@ -86,6 +86,7 @@ impl Screen<'_> {
             self.is_sweep.then(|| ("Live", live(report))),
             covered(&report.coverage.by_model).map(|text| ("Covered", text)),
             covered(&report.coverage.by_region).map(|text| ("Regions", text)),
+            merged(report).map(|text| ("Merged", text)),
             closure(report).map(|text| ("Closure", text)),
             Some(("Interior", interior)),
             Some(("Copies", copies)),
@@ -131,6 +132,15 @@ fn covered(rows: &[Covered]) -> Option<String> {
     let of = |row: &&Covered| format!("{} {} of {}", one_line(&row.name), row.explored, row.possible);
     let text = rows.iter().map(of).collect::<Vec<_>>().join(", ");
     (!text.is_empty()).then_some(text)
+}
+
+/// What was judged together, and by how much that is less.
+fn merged(report: &Report) -> Option<String> {
+    let States { merged, distinct, .. } = report.states;
+    let factor = (merged + distinct) as f64 / distinct.max(1) as f64;
+    (merged > 0).then(|| {
+        format!("{} judged with another one, since the resume can't tell their scratch files apart: up to {factor:.1} × fewer states", many(merged, "point"))
+    })
 }
 
 /// The claim that the resume closure makes, or how far it got.

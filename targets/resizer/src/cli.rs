@@ -84,7 +84,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let settings = Settings {
         fix_errors: args.fix_errors,
         verbose: args.verbose,
-        tools: Tools { scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir) },
+        tools: Tools::new(args.scratch.clone().unwrap_or_else(std::env::temp_dir), table.disk_guid()),
     };
     with_hook(&disk, sector_size.as_u64() as u32, |disk| {
         Pipeline::new(disk, sector_size, &plan, &settings, out).run()

@@ -18,7 +18,8 @@ use crate::error::{self, Error, Result};
 use crate::patch::{self, Patch};
 use crate::usage::UsageError;
 use crate::{ext4, fat, planted};
-use stage::Stage;
+use stage::{STAGE_PREFIX, Stage};
+use uuid::Uuid;
 
 /// How much of a program's output is kept: the end, where the verdict stands.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
@@ -32,6 +33,8 @@ const UNIT_BYTES: usize = 1024;
 pub struct Tools {
     /// The directory for staged copies.
     pub scratch: PathBuf,
+    /// Where a staged copy lies, one at a time.
+    stage: PathBuf,
 }
 
 /// One call of a program.
@@ -48,6 +51,12 @@ pub(crate) struct Call<'a> {
 }
 
 impl Tools {
+    /// For a disk, of which at most one process at a time has staged copies in a directory.
+    pub fn new(scratch: PathBuf, disk_guid: Uuid) -> Self {
+        let stage = scratch.join(format!("{STAGE_PREFIX}{disk_guid}"));
+        Self { scratch, stage }
+    }
+
     /// Runs a program to its end; its output, standard error included.
     pub(crate) fn run(&self, call: Call<'_>) -> Result<String> {
         let Call { program, package, args, clock_s, stdin, accepted } = call;
@@ -298,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_failed_program_tells_its_output_and_a_missing_one_its_package() {
-        let tools = Tools { scratch: std::env::temp_dir() };
+        let tools = Tools::new(std::env::temp_dir(), Uuid::nil());
         let call = |program, args: &[&str]| Call {
             program,
             package: "the-package",

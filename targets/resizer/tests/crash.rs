@@ -37,9 +37,19 @@ fn run(disk: &MemoryDisk, command: &Command) -> Result<()> {
     }
     let request = Request { goals, reserve: None, preserve_numbers: command.preserve_numbers };
     let plan = plan::plan(&table, &request)?;
-    let settings =
-        Settings { fix_errors: false, verbose: false, tools: Tools { scratch: std::env::temp_dir() } };
+    let settings = Settings {
+        fix_errors: false,
+        verbose: false,
+        tools: Tools::new(std::env::temp_dir(), stage_of_this_run()),
+    };
     Pipeline::new(disk, size, &plan, &settings, &mut std::io::sink()).run()
+}
+
+/// Runs go on side by side here, on disks of the same GUID.
+fn stage_of_this_run() -> uuid::Uuid {
+    static RUNS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    uuid::Uuid::from_u64_pair(std::process::id().into(), run)
 }
 
 fn run_whole(bytes: &[u8], command: &Command) -> MemoryDisk {

@@ -201,14 +201,16 @@ fn an_unclean_journal_is_refused_with_the_flag_that_helps() {
 }
 
 #[test]
-fn stages_of_killed_runs_are_removed_and_others_are_not() {
+fn a_killed_run_s_stage_is_removed_and_other_files_are_not() {
     let disk = MemoryDisk::new(fixture(VARIANTS[0]));
     let scratch = temp_dir();
-    fs::write(scratch.path().join("resizer-stage-old"), "left over").unwrap();
+    fs::write(scratch.path().join(format!("resizer-stage-{}", uuid::Uuid::nil())), "left over").unwrap();
+    fs::write(scratch.path().join("resizer-stage-of-another-disk"), "kept").unwrap();
     fs::write(scratch.path().join("mine"), "kept").unwrap();
     shrink(&disk, &tools(&scratch)).unwrap();
-    let names: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["mine"]);
+    let mut names: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["mine", "resizer-stage-of-another-disk"]);
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn odd_paths_are_checked_and_repaired() {
     let dir = temp_dir();
     let scratch = dir.path().join("scratch?x=1");
     fs::create_dir(&scratch).unwrap();
-    let tools = Tools { scratch };
+    let tools = Tools::new(scratch, uuid::Uuid::nil());
     let bytes = fixture(VARIANTS[0]);
     for name in ["disk?offset=7.img", "LABEL=disk.img"] {
         let path = dir.path().join(name);

@@ -300,7 +300,7 @@ fn fsck_fat_repairs_where_it_was_asked_to() {
     bytes[at + 512 + 488] ^= 1;
     let disk = MemoryDisk::new(bytes);
     let scratch = temp_dir();
-    let tools = Tools { scratch: scratch.path().to_path_buf() };
+    let tools = Tools::new(scratch.path().to_path_buf(), uuid::Uuid::nil());
     fstools::check_fat(&disk, case.source(), true, &tools).unwrap();
     assert!(!disk.ops.borrow().is_empty());
     disk.ops.borrow_mut().clear();

@@ -307,7 +307,7 @@ mod tests {
 
     /// Puts back the times in `image`; what [`restore`] says.
     fn restored(dir: &TempDir, old: &FileDisk, image: &str) -> bool {
-        let tools = Tools { scratch: dir.path().to_path_buf() };
+        let tools = Tools::new(dir.path().to_path_buf(), uuid::Uuid::nil());
         let disk = FileDisk::open(image.as_ref(), Access::Read).unwrap();
         let at = whole(&disk).at;
         let mut stage = Stage::create(&tools, at.len_bytes).unwrap();

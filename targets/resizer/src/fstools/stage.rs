@@ -1,13 +1,13 @@
 //! Staged copies: sparse temporary files in the scratch directory, on which the file-system programs work.
 //!
 //! A stage is always made anew and never trusted from an earlier run, so it is never made durable. It is removed
-//! when it is dropped; what a killed run left behind is removed when the next stage is made.
+//! when it is dropped. Its name is the disk's, which a run has for itself: what a killed run left behind is removed unseen
+//! when the next stage is made, and the directory's list is never read.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-
-use tempfile::NamedTempFile;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use super::Tools;
 use crate::disk::{Disk, Extent};
@@ -24,48 +24,48 @@ const HOLE_BYTES: usize = 4096;
 
 /// A staged copy.
 pub struct Stage {
-    file: NamedTempFile,
+    file: File,
+    path: PathBuf,
 }
 
 impl Stage {
     /// An empty (all holes) stage of `len_bytes`.
     pub fn create(tools: &Tools, len_bytes: u64) -> Result<Stage> {
-        let scratch = &tools.scratch;
-        remove_stale(scratch)?;
-        let file = tempfile::Builder::new()
-            .prefix(STAGE_PREFIX)
-            .tempfile_in(scratch)
-            .map_err(Error::io("create a staged copy in", scratch))?;
-        // Held for as long as this process lives; it is how another run tells a live stage from a stale one. Where
-        // there are no locks, no stage counts as stale.
-        let _ = file.as_file().try_lock();
-        file.as_file().set_len(len_bytes).map_err(Error::io("resize", file.path()))?;
-        Ok(Stage { file })
+        let path = tools.stage.clone();
+        let failed = Error::io("create a staged copy in", &tools.scratch);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let stage = Stage { file: options.map_err(failed)?, path };
+        stage.file.set_len(len_bytes).map_err(Error::io("resize", &stage.path))?;
+        Ok(stage)
     }
 
     /// Where it lies.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        &self.path
     }
 
     /// Its present length; the programs change it.
     pub fn len_bytes(&self) -> Result<u64> {
-        Ok(self.file.as_file().metadata().map_err(Error::io("look at", self.path()))?.len())
+        Ok(self.file.metadata().map_err(Error::io("look at", self.path()))?.len())
     }
 
     /// Makes it `len_bytes` long; what is new reads as zeros.
     pub fn set_len(&mut self, len_bytes: u64) -> Result<()> {
-        self.file.as_file().set_len(len_bytes).map_err(Error::io("resize", self.file.path()))
+        self.file.set_len(len_bytes).map_err(Error::io("resize", &self.path))
     }
 
     /// Fills `buf` from `offset_bytes`.
     pub fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
-        self.file.as_file().read_exact_at(buf, offset_bytes).map_err(Error::io("read", self.path()))
+        self.file.read_exact_at(buf, offset_bytes).map_err(Error::io("read", self.path()))
     }
 
     /// Writes `data` at `offset_bytes`.
     pub fn write_at(&mut self, offset_bytes: u64, data: &[u8]) -> Result<()> {
-        self.file.as_file().write_all_at(data, offset_bytes).map_err(Error::io("write", self.file.path()))
+        self.file.write_all_at(data, offset_bytes).map_err(Error::io("write", &self.path))
     }
 
     /// Copies all of a partition that is not zero.
@@ -88,10 +88,10 @@ impl Stage {
     }
 
     fn write_sparse(&mut self, offset_bytes: u64, data: &[u8]) -> Result<()> {
-        let file = self.file.as_file();
+        let file = &self.file;
         let write = |start: usize, end: usize| {
             file.write_all_at(&data[start..end], offset_bytes + start as u64)
-                .map_err(Error::io("write", self.file.path()))
+                .map_err(Error::io("write", &self.path))
         };
         let mut run_start = None;
         let mut at = 0;
@@ -108,20 +108,9 @@ impl Stage {
     }
 }
 
-/// Removes the stages that no living process holds.
-fn remove_stale(scratch: &Path) -> Result<()> {
-    for entry in scratch.read_dir().map_err(Error::io("list", scratch))? {
-        let entry = entry.map_err(Error::io("list", scratch))?;
-        let ours = entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX);
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let path = entry.path();
-        // Another user's file or one that is just being removed is none of ours to clear away.
-        let Ok(file) = File::open(&path) else { continue };
-        if file.try_lock().is_ok() {
-            let _ = std::fs::remove_file(&path);
-        }
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What stays is removed by the next run.
+        let _ = std::fs::remove_file(&self.path);
     }
-    Ok(())
 }

@@ -118,7 +118,7 @@ pub fn shrink(disk: &MemoryDisk, tools: &Tools) -> Result<()> {
 }
 
 pub fn tools(dir: &TempDir) -> Tools {
-    Tools { scratch: dir.path().to_path_buf() }
+    Tools::new(dir.path().to_path_buf(), uuid::Uuid::nil())
 }
 
 /// An uninterrupted shrink: what was before, what was done, and what is then.

@@ -1,0 +1,163 @@
+//! Follows crashes of resumes: what a crash of one leaves is a state like any other, and its resume can be crashed again. When
+//! nothing new appears any more, no sequence of kills leads anywhere else.
+//!
+//! Most of what a resume leaves on its way is known already, or differs from what is known only in scratch files. Whether
+//! that is so often shows later; only what is needed to decide it is kept till then, since recordings take much memory. A
+//! resume whose crash points turn out to matter is recorded once more.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use fault_backend::oplog::OpLog;
+use fault_backend::replay::{Point as Place, Replay};
+use fault_backend::{Action, ContentId, Fault};
+use reports::{Event, Model};
+
+use super::explore::{Candidate, Explorer, Follow, Label};
+use super::merge::Aspect;
+use crate::error::Error;
+use crate::store::Past;
+use crate::token::TokenKill;
+
+/// What is going to be followed.
+#[derive(Default)]
+pub(super) struct Frontier {
+    /// States of the next level.
+    next: Vec<Candidate>,
+    /// Their content ids, and those of all levels before.
+    known: HashSet<ContentId>,
+    /// Contents of the volume of which a state was or will be judged.
+    awaited: HashSet<ContentId>,
+    /// Judged states, and what crashes of their resumes lead to of which it is not known yet whether it is judged with
+    /// something else.
+    doubts: Vec<(Candidate, HashSet<Aspect>)>,
+    /// Crash points of resumes since the last level.
+    points: u64,
+}
+
+impl Frontier {
+    /// A state with this content of the volume will be judged.
+    pub(super) fn await_volume(&mut self, volume: ContentId) {
+        self.awaited.insert(volume);
+    }
+}
+
+impl Explorer<'_> {
+    /// Follows crashes of resumes until nothing new appears, or as deep as was asked for.
+    pub(super) fn closure(&mut self) -> Result<(), Error> {
+        let Some(deepest) = self.plan.closure else { return Ok(()) };
+        let phase = self.place.phase.clone();
+        for depth in 1..=deepest {
+            self.settle_doubts()?;
+            let level = std::mem::take(&mut self.frontier.next);
+            let (fresh, points) = (level.len() as u64, std::mem::take(&mut self.frontier.points));
+            self.stream.emit(&Event::Closure { phase: phase.clone(), depth, points, fresh })?;
+            if level.is_empty() {
+                break;
+            }
+            for (done, candidate) in level.into_iter().enumerate() {
+                if self.is_over() {
+                    self.left += fresh - done as u64;
+                    break;
+                }
+                self.offer(candidate, Follow::Resumes)?;
+            }
+            self.settle_all()?;
+        }
+        self.settle_doubts()?;
+        let beyond = std::mem::take(&mut self.frontier.next).len();
+        let complete = beyond == 0 && self.left == 0 && !self.is_partial();
+        if beyond > 0 {
+            let what = format!(
+                "phase `{phase}`: {beyond} states that more than {deepest} crashes of resumes lead to"
+            );
+            self.stream.emit(&Event::NotTested { what })?;
+        }
+        Ok(self.stream.emit(&Event::ClosureEnded { phase, complete })?)
+    }
+
+    /// Notes the states that crashes of a resume lead to and that were not met before; how many there are, those of which
+    /// it is not known yet included.
+    pub(super) fn open(&mut self, parent: &Candidate, log: Arc<OpLog>) -> Result<u64, Error> {
+        self.frontier.known.insert(parent.id);
+        self.frontier.awaited.insert(parent.aspect.volume);
+        let before = self.frontier.next.len();
+        let mut doubts: HashSet<Aspect> = HashSet::new();
+        let mut replay = Replay::new(parent.state.clone(), &log);
+        for op in 0..=log.len() {
+            for (state, wiped) in self.variants(replay.state_after(op)?)? {
+                self.frontier.points += 1;
+                let id = state.content_id();
+                let aspect = Aspect::of(&state, id);
+                if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
+                    continue;
+                }
+                if self.frontier.awaited.contains(&aspect.volume) {
+                    doubts.insert(aspect);
+                    continue;
+                }
+                let child = self.child(parent, &log, op, (state, wiped));
+                self.take(child);
+            }
+        }
+        let doubtful = doubts.len();
+        if !doubts.is_empty() {
+            self.frontier.doubts.push((parent.clone(), doubts));
+        }
+        Ok((self.frontier.next.len() - before + doubtful) as u64)
+    }
+
+    /// Finds out which doubts were right, now that more is known.
+    fn settle_doubts(&mut self) -> Result<(), Error> {
+        for (parent, mut doubts) in std::mem::take(&mut self.frontier.doubts) {
+            doubts.retain(|aspect| self.merges.stands_for(aspect).is_none());
+            if doubts.is_empty() {
+                continue;
+            }
+            let judged = self.judgement_of(&parent, true)?.wait()?;
+            let Some(log) = judged.resume else { continue };
+            let mut replay = Replay::new(parent.state.clone(), &log);
+            for op in 0..=log.len() {
+                for (state, wiped) in self.variants(replay.state_after(op)?)? {
+                    let id = state.content_id();
+                    let aspect = Aspect::of(&state, id);
+                    if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
+                        continue;
+                    }
+                    let child = self.child(&parent, &log, op, (state, wiped));
+                    self.take(child);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, child: Candidate) {
+        self.frontier.known.insert(child.id);
+        self.frontier.awaited.insert(child.aspect.volume);
+        self.frontier.next.push(child);
+    }
+
+    /// The state that a crash of a resume leads to.
+    fn child(
+        &self,
+        parent: &Candidate,
+        log: &Arc<OpLog>,
+        op: u64,
+        (state, wiped): (fault_backend::Volume, bool),
+    ) -> Candidate {
+        let done = log.op(op);
+        let kill = TokenKill { fault: Fault::AtOp(op, Action::KillAfter), wipe: wiped };
+        let label = Label {
+            model: Model::Kill,
+            depth: parent.label.depth + 1,
+            op,
+            torn_bytes: None,
+            step: done.map_or_else(|| Arc::clone(&parent.label.step), |op| Arc::clone(&op.step)),
+            region: done.map_or_else(|| "start".into(), |op| self.course.regions.of(op)).name,
+            kills: parent.label.kills.iter().cloned().chain([kill]).collect(),
+        };
+        let leg = Past { log: Arc::clone(log), point: Place::After(op), wiped };
+        Candidate::new(state, label, parent.past.iter().cloned().chain([leg]).collect())
+    }
+}

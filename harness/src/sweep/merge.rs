@@ -1,0 +1,149 @@
+//! States that differ only in what lies in the scratch directory, and what their resume never asks for: one verdict holds
+//! for all of them.
+//!
+//! A resume is shown the same volume. Of the scratch directory it is shown the names that it looks up, or all of them where
+//! it reads the list. Where those are the same, and it asks none of the files for more (removing one asks no more), it
+//! can't tell the states apart, so it does the same. That is seen for each content of the volume by itself; free space,
+//! inode numbers and the directory's own attributes are taken not to matter. Where a command oracle looks into the scratch
+//! directory, nothing is merged.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+
+use fault_backend::ContentId;
+use fault_backend::volume::Volume;
+use scenarios::model::{Oracle, Scenario};
+
+use super::judge::{AskedOf, Judged};
+use crate::stage::recorded::{scratch_names, volume_id};
+
+/// A state as far as merging goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Aspect {
+    /// Content id of its volume.
+    pub volume: ContentId,
+    /// What lies in its scratch directory, by name, and whether it is a folder.
+    pub lying: BTreeMap<OsString, bool>,
+}
+
+/// What is known of the contents of a phase's volume.
+#[derive(Debug, Default)]
+pub struct Merges {
+    /// Nothing is merged.
+    off: bool,
+    /// The judged states of each content that may stand for others.
+    proven: HashMap<ContentId, Vec<Proof>>,
+    /// Contents that were met.
+    met: HashSet<ContentId>,
+    /// Some resume did ask for what lay there.
+    pub asked: bool,
+}
+
+/// A judged state that stands for others.
+#[derive(Debug)]
+struct Proof {
+    id: ContentId,
+    lying: BTreeMap<OsString, bool>,
+    asked: AskedOf,
+}
+
+impl Proof {
+    /// Whether its resume would have been told the same with this in the scratch directory.
+    fn holds_for(&self, lying: &BTreeMap<OsString, bool>) -> bool {
+        match self.asked.all {
+            true => *lying == self.lying,
+            false => self.asked.names.iter().all(|name| lying.get(name) == self.lying.get(name)),
+        }
+    }
+}
+
+impl Aspect {
+    /// Of a state with this content id.
+    pub fn of(state: &Volume, id: ContentId) -> Self {
+        Self { volume: volume_id(state).unwrap_or(id), lying: scratch_names(state) }
+    }
+}
+
+impl Merges {
+    /// For a scenario's oracles.
+    pub fn of(scenario: &Scenario) -> Self {
+        let looks = |oracle: &Oracle| match oracle {
+            Oracle::Command { run, .. } => run.iter().any(|word| word.contains("{scratch}")),
+            _ => false,
+        };
+        Self { off: scenario.oracle.iter().any(looks), ..Self::default() }
+    }
+
+    /// Notes a content; whether it was met before.
+    pub fn meet(&mut self, volume: ContentId) -> bool {
+        !self.met.insert(volume) && !self.off
+    }
+
+    /// Takes in what became of a state.
+    pub fn learn(&mut self, aspect: &Aspect, id: ContentId, judged: &Judged) {
+        match &judged.asked {
+            Some(asked) => {
+                let proof = Proof { id, lying: aspect.lying.clone(), asked: asked.clone() };
+                self.proven.entry(aspect.volume).or_default().push(proof);
+            }
+            None => self.asked = true,
+        }
+    }
+
+    /// The judged state whose verdict holds for one, if any: the first one.
+    pub fn stands_for(&self, aspect: &Aspect) -> Option<ContentId> {
+        let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
+        proofs.iter().find(|proof| proof.holds_for(&aspect.lying)).map(|proof| proof.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lying(names: &[&str]) -> BTreeMap<OsString, bool> {
+        names.iter().map(|name| (OsString::from(name), name.ends_with('/'))).collect()
+    }
+
+    /// Each row is what lay beside the judged state, what its resume asked (none where it asked for more than names), what
+    /// lies beside the other state, and whether one verdict holds for both.
+    #[test]
+    fn a_verdict_holds_for_what_the_resume_cant_tell_apart() {
+        let volume: ContentId = "00000000000000000000000000000001".parse().unwrap();
+        let id: ContentId = "00000000000000000000000000000002".parse().unwrap();
+        let judged = |asked| Judged {
+            sample: crate::chain::Sample {
+                content_id: id,
+                volume_id: volume,
+                gpt: None,
+                copies: Default::default(),
+                answers: Vec::new(),
+            },
+            judgement: crate::judge::Judgement::not_measured(String::new()),
+            resume: None,
+            asked,
+        };
+        let some =
+            |all, names: &[&str]| Some(AskedOf { all, names: names.iter().map(OsString::from).collect() });
+        for (lay, asked, lies, holds) in [
+            (&[][..], some(false, &["tmp.a"]), &["tmp.b"][..], true),
+            (&[], some(false, &["stage"]), &["stage"], false),
+            (&["stage"], some(false, &["stage"]), &["stage"], true),
+            (&["stage"], some(false, &["stage"]), &["stage", "tmp.b"], true),
+            (&["stage"], some(false, &["stage"]), &[], false),
+            (&["stage"], some(true, &["stage"]), &["stage"], true),
+            (&["stage"], some(true, &["stage"]), &["stage", "tmp.b"], false),
+            (&["stage"], some(false, &[]), &[], true),
+            (&["stage"], None, &["stage"], false),
+        ] {
+            let mut merges = Merges::default();
+            assert!(!merges.meet(volume) && merges.meet(volume));
+            merges.learn(&Aspect { volume, lying: lying(lay) }, id, &judged(asked.clone()));
+            let other = Aspect { volume, lying: lying(lies) };
+            assert_eq!(merges.stands_for(&other), holds.then_some(id), "{lay:?} {asked:?} {lies:?}");
+            merges.off = true;
+            assert_eq!(merges.stands_for(&other), None);
+            assert!(!merges.meet(volume), "nothing is waited for");
+        }
+    }
+}
