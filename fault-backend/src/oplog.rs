@@ -155,6 +155,14 @@ impl Op {
         }
     }
 
+    /// What arrived of a write's payload: less than all where the run was cut inside of it.
+    pub(crate) fn arrived<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        match self.outcome {
+            Outcome::Torn { bytes } => &data[..data.len().min(usize::try_from(bytes).unwrap_or(usize::MAX))],
+            _ => data,
+        }
+    }
+
     /// Whether it is a barrier.
     pub fn is_flush(&self) -> bool {
         matches!(self.kind, OpKind::Flush { .. })

@@ -32,6 +32,7 @@ mod claim;
 mod depends;
 mod draw;
 mod durable;
+pub mod log_writes;
 mod model;
 mod options;
 mod profile;
@@ -44,7 +45,7 @@ mod tests;
 
 pub use build::Builder;
 pub use claim::{Coverage, EpochClaim};
-pub use model::{Power, PowerError};
+pub use model::{Impossible, Power, PowerError};
 pub use options::{Durability, PowerOptions};
 pub use profile::{AtomicUnit, DeviceProfile, Dropped, ProfileError};
 pub use state::{NotAPowerState, PowerState, Torn, Units};

@@ -178,12 +178,9 @@ impl<'a> Builder<'a> {
 /// Applies an op that is there.
 fn apply(volume: &mut Volume, effect: &Effect<'_>, state: &PowerState) -> Result<(), PowerError> {
     let time = effect.op.time;
-    let applied = match (effect.mutation, effect.arrived) {
-        (Mutation::Write { ino, offset, data }, Some(bytes)) => {
-            let part = &data[..data.len().min(usize::try_from(bytes).unwrap_or(usize::MAX))];
-            volume.write(*ino, *offset, part, time)
-        }
-        _ => volume.apply_as(effect.mutation, time, effect.made).map(drop),
+    let applied = match effect.mutation {
+        Mutation::Write { ino, offset, data } => volume.write(*ino, *offset, effect.op.arrived(data), time),
+        mutation => volume.apply_as(mutation, time, effect.made).map(drop),
     };
     applied.map_err(|source| failed(effect, state, source))
 }

@@ -6,15 +6,13 @@ use std::ffi::{OsStr, OsString};
 use super::options::Durability;
 use crate::oplog::{Op, OpLog, Outcome};
 use crate::replay::ReplayError;
-use crate::volume::{Ino, Mutation, RenameMode, Volume};
+use crate::volume::{Applied, Ino, Mutation, RenameMode, Volume};
 
 /// An op that changed the volume, and what it hangs on; ops are told by their numbers.
 #[derive(Debug)]
 pub(super) struct Effect<'a> {
     pub op: &'a Op,
     pub mutation: &'a Mutation,
-    /// Bytes of the payload that arrived, where the run was cut inside of the write.
-    pub arrived: Option<u64>,
     /// The inode that it made.
     pub made: Option<Ino>,
     /// Whether it made its file longer or shorter.
@@ -55,11 +53,9 @@ struct Tracker {
 
 impl Tracker {
     fn effect<'a>(&mut self, op: &'a Op) -> Result<Option<Effect<'a>>, ReplayError> {
-        let arrived = match op.outcome {
-            Outcome::Completed => None,
-            Outcome::Torn { bytes: bytes @ 1.. } => Some(bytes),
-            _ => return Ok(None),
-        };
+        if !matches!(op.outcome, Outcome::Completed | Outcome::Torn { bytes: 1.. }) {
+            return Ok(None);
+        }
         let Some(mutation) = op.mutation() else { return Ok(None) };
         let (mut needs, mut after) = (Vec::new(), Vec::new());
         for ino in inodes(mutation) {
@@ -72,10 +68,9 @@ impl Tracker {
         }
         let len = |volume: &Volume| Some(volume.node(mutation.ino()?)?.len_bytes());
         let before = len(&self.volume);
-        let applied = match (mutation, arrived) {
-            (Mutation::Write { ino, offset, data }, Some(bytes)) => {
-                let part = &data[..data.len().min(usize::try_from(bytes).unwrap_or(usize::MAX))];
-                self.volume.write(*ino, *offset, part, op.time).map(|()| Default::default())
+        let applied = match mutation {
+            Mutation::Write { ino, offset, data } => {
+                self.volume.write(*ino, *offset, op.arrived(data), op.time).map(|()| Applied::default())
             }
             _ => self.volume.apply(mutation, op.time),
         };
@@ -90,7 +85,7 @@ impl Tracker {
             list.dedup();
         }
         let resizes = before != len(&self.volume);
-        Ok(Some(Effect { op, mutation, arrived, made, resizes, needs, after }))
+        Ok(Some(Effect { op, mutation, made, resizes, needs, after }))
     }
 
     /// Notes what is about content and attributes.

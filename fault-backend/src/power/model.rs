@@ -154,8 +154,9 @@ impl<'a> Power<'a> {
 
     /// Atomic units that the op touches; 1 where it can't be torn.
     pub(super) fn units(&self, number: u64) -> u64 {
-        let write =
-            self.effect(number).filter(|effect| effect.mutation.is_write() && effect.arrived.is_none());
+        let write = self
+            .effect(number)
+            .filter(|effect| effect.mutation.is_write() && effect.op.outcome == Outcome::Completed);
         let range = write.and_then(|effect| effect.mutation.range());
         range.map_or(1, |range| torn::count(&range, self.options.device.atomic_unit))
     }

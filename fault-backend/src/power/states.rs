@@ -78,8 +78,11 @@ impl<'a> Power<'a> {
     fn at_cut(&self, cut: u64, last: Last, samples: u32) -> impl Iterator<Item = PowerState> + '_ {
         let volatile = self.volatile(cut);
         let exhaustive = self.is_exhaustive(volatile.len());
-        let fixed = if last == Last::There { self.ancestors(cut) } else { Vec::new() };
-        let may_miss = |op: &u64| !(last == Last::There && *op == cut) && !fixed.contains(op);
+        let fixed = match last {
+            Last::There => [self.ancestors(cut), vec![cut]].concat(),
+            Last::AnyTrace | Last::Completed => Vec::new(),
+        };
+        let may_miss = |op: &u64| !fixed.contains(op);
         let ops: Arc<[u64]> = volatile.iter().copied().filter(may_miss).collect();
         let missing: Box<dyn Iterator<Item = Missing> + '_> = if exhaustive {
             Box::new(self.subsets(cut, ops))

@@ -18,15 +18,15 @@ use crate::oplog::{Op, OpKind, OpLog, Outcome};
 use crate::volume::{Ino, Mutation, Timestamp, Volume};
 
 /// The file of a volume that is one image.
-const DISK: Ino = Ino(2);
+pub(super) const DISK: Ino = Ino(2);
 
-fn disk(len_bytes: u64) -> Volume {
+pub(super) fn disk(len_bytes: u64) -> Volume {
     let mut volume = Volume::new();
     assert_eq!(volume.insert_file(Path::new("disk"), Image::new(len_bytes)), Ok(DISK));
     volume
 }
 
-fn op(log: &OpLog, kind: OpKind) -> Op {
+pub(super) fn op(log: &OpLog, kind: OpKind) -> Op {
     Op {
         number: log.len() + 1,
         kind,
@@ -41,20 +41,20 @@ fn op(log: &OpLog, kind: OpKind) -> Op {
     }
 }
 
-fn push(log: &mut OpLog, mutation: Mutation) {
+pub(super) fn push(log: &mut OpLog, mutation: Mutation) {
     log.push(op(log, OpKind::Mutation(mutation)));
 }
 
-fn write(log: &mut OpLog, offset: u64, len: usize, value: u8) {
+pub(super) fn write(log: &mut OpLog, offset: u64, len: usize, value: u8) {
     push(log, Mutation::Write { ino: DISK, offset, data: vec![value; len].into() });
 }
 
-fn flush(log: &mut OpLog, ino: Option<Ino>) {
+pub(super) fn flush(log: &mut OpLog, ino: Option<Ino>) {
     log.push(op(log, OpKind::Flush { ino, data_only: false }));
 }
 
 /// Writes of one byte to places of their own, with a flush after each where wanted.
-fn writes(count: u64, flushed: bool) -> OpLog {
+pub(super) fn writes(count: u64, flushed: bool) -> OpLog {
     let mut log = OpLog::default();
     for at in 0..count {
         write(&mut log, at, 1, 1);
@@ -65,7 +65,7 @@ fn writes(count: u64, flushed: bool) -> OpLog {
     log
 }
 
-fn ids(power: &Power<'_>, states: impl Iterator<Item = PowerState>) -> BTreeSet<ContentId> {
+pub(super) fn ids(power: &Power<'_>, states: impl Iterator<Item = PowerState>) -> BTreeSet<ContentId> {
     let mut builder = power.builder();
     states.map(|state| builder.materialise(&state).unwrap().content_id()).collect()
 }
