@@ -162,7 +162,7 @@ impl<'a> Power<'a> {
     }
 
     /// Whether this run has such a state.
-    pub(super) fn check(&self, state: &PowerState) -> Result<(), Impossible> {
+    pub(crate) fn check(&self, state: &PowerState) -> Result<(), Impossible> {
         if state.cut > self.log.len() {
             return Err(Impossible::CutBehindEnd(self.log.len()));
         }

@@ -37,13 +37,18 @@ impl<'a> Power<'a> {
     /// The states of all cuts, in the order of their cuts; [`PowerState::prefix`] is the first of each. At most one
     /// cut's are held at a time, and of these little more than one.
     pub fn states(&self) -> impl Iterator<Item = PowerState> + '_ {
+        self.states_from(0)
+    }
+
+    /// As [`Power::states`], of this cut and later ones.
+    pub fn states_from(&self, first: u64) -> impl Iterator<Item = PowerState> + '_ {
         let last = match self.options.device.dropped {
             Dropped::Old => Last::There,
             Dropped::Zeros | Dropped::Garbage => Last::AnyTrace,
         };
         let changes = |cut: &u64| *cut == 0 || self.effect(*cut).is_some();
         let shares = self.sample_shares();
-        let cuts = (0..=self.log.len()).filter(changes);
+        let cuts = (first..=self.log.len()).filter(changes);
         cuts.flat_map(move |cut| self.at_cut(cut, last, shares[cut as usize]))
     }
 
