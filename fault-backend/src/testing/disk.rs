@@ -115,7 +115,9 @@ impl BlockDevice for Disk {
             return Err(cut);
         }
         self.image.write_at(offset_bytes, data)?;
-        self.record(|| OpKind::Mutation(Mutation::Write { ino: DISK, offset: offset_bytes, data: data.into() }));
+        self.record(|| {
+            OpKind::Mutation(Mutation::Write { ino: DISK, offset: offset_bytes, data: data.into() })
+        });
         Ok(())
     }
 

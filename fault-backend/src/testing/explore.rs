@@ -199,7 +199,13 @@ impl<'a> Explorer<'a> {
         Ok(())
     }
 
-    pub fn failed(&self, node: &Node, recorded: &Recorded, state: &State, violation: Violation) -> SweepError {
+    pub fn failed(
+        &self,
+        node: &Node,
+        recorded: &Recorded,
+        state: &State,
+        violation: Violation,
+    ) -> SweepError {
         let crashes = node.crashes.iter().chain([&state.crash]).cloned().collect();
         let token = Token { seed: self.sweep.power.seed, crashes, id: state.image.content_id() };
         let last = match &state.crash {

@@ -68,7 +68,9 @@ pub enum SweepError {
     )]
     NotDeterministic(u64),
     /// The token leads to another state.
-    #[error("the token `{token}` leads to another state here, `{found}`: the run, the disk or the options changed")]
+    #[error(
+        "the token `{token}` leads to another state here, `{found}`: the run, the disk or the options changed"
+    )]
     OtherState {
         /// The token.
         token: Token,
@@ -174,7 +176,9 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = self.0;
         let mark = match self.1 {
-            Some(Crash::Power(state) | Crash::AtEnd(state)) if state.dropped.contains(&op.number) => "  missing",
+            Some(Crash::Power(state) | Crash::AtEnd(state)) if state.dropped.contains(&op.number) => {
+                "  missing"
+            }
             Some(Crash::Power(state) | Crash::AtEnd(state))
                 if state.torn.is_some_and(|torn| torn.op == op.number) =>
             {

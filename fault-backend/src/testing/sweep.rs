@@ -111,7 +111,10 @@ impl Sweep {
     }
 
     /// The code under test; it also resumes, unless [`Tool::resume`] says what does.
-    pub fn run<'a, E: Into<AnyError>>(self, mut run: impl FnMut(&mut Disk) -> Result<(), E> + 'a) -> Tool<'a> {
+    pub fn run<'a, E: Into<AnyError>>(
+        self,
+        mut run: impl FnMut(&mut Disk) -> Result<(), E> + 'a,
+    ) -> Tool<'a> {
         let run = Box::new(move |disk: &mut Disk| run(disk).map_err(Into::into));
         Tool { sweep: self, run, resume: None, at_crash: None }
     }
@@ -134,7 +137,10 @@ pub struct Tool<'a> {
 
 impl<'a> Tool<'a> {
     /// What is run after a crash.
-    pub fn resume<E: Into<AnyError>>(mut self, mut resume: impl FnMut(&mut Disk) -> Result<(), E> + 'a) -> Self {
+    pub fn resume<E: Into<AnyError>>(
+        mut self,
+        mut resume: impl FnMut(&mut Disk) -> Result<(), E> + 'a,
+    ) -> Self {
         self.resume = Some(Box::new(move |disk| resume(disk).map_err(Into::into)));
         self
     }
