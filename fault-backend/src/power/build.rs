@@ -27,11 +27,10 @@ pub struct Builder<'a> {
     cut: u64,
 }
 
-/// A volume without some ops, up to a cut.
+/// A volume without one op and what hangs on it, up to a cut.
 #[derive(Debug)]
 struct Chain {
     cut: u64,
-    dropped: Vec<u64>,
     volume: Volume,
 }
 
@@ -90,10 +89,7 @@ impl<'a> Builder<'a> {
 
     fn without(&mut self, first: u64, state: &PowerState) -> Result<Volume, PowerError> {
         let single = state.torn.is_none() && self.power.roots(&state.dropped) == [first];
-        let chain = self.chains.get(&first).filter(|chain| {
-            let before = state.dropped.partition_point(|op| *op <= chain.cut);
-            single && chain.cut <= state.cut && chain.dropped == state.dropped[..before]
-        });
+        let chain = self.chains.get(&first).filter(|chain| single && chain.cut <= state.cut);
         let (at, mut volume) = match chain {
             Some(chain) => (chain.cut, chain.volume.clone()),
             None => (first - 1, self.whole(first - 1, state)?),
@@ -108,7 +104,7 @@ impl<'a> Builder<'a> {
             }
         }
         if single {
-            let chain = Chain { cut: state.cut, dropped: state.dropped.clone(), volume: volume.clone() };
+            let chain = Chain { cut: state.cut, volume: volume.clone() };
             self.chains.insert(first, chain);
         }
         Ok(volume)

@@ -165,7 +165,8 @@ impl<'a> Power<'a> {
         exhaustive: bool,
     ) -> impl Iterator<Item = PowerState> + '_ {
         let last = (in_flight && cut > 0 && (exhaustive || missing.ops.is_empty())).then_some(cut);
-        let among = if missing.torn { missing.ops.clone() } else { Vec::new() };
+        // What hangs on a missing op is missing whole.
+        let among = if missing.torn { self.roots(&missing.ops) } else { Vec::new() };
         let writes = among.into_iter().chain(last.filter(|_| missing.torn));
         let torn = writes.flat_map(|op| {
             let parts = torn::variants(self.units(op), self.options.torn_per_write);

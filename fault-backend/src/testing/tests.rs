@@ -170,6 +170,62 @@ fn a_failure_is_the_smallest_of_its_kind_and_its_token_leads_back_to_it() {
 }
 
 #[test]
+fn what_a_sample_lacks_beyond_need_is_put_back() {
+    let places: Vec<u64> = (0..14).map(|place| place * 512).collect();
+    let run = |disk: &mut Disk| places.iter().try_for_each(|place| disk.write_at(*place, &[1]));
+    let there = |disk: &Disk| -> Vec<bool> {
+        let byte = |place: &u64| {
+            let mut byte = [0];
+            disk.read_at(*place, &mut byte).map(|()| byte[0] == 1)
+        };
+        places.iter().map(|place| byte(place).unwrap()).collect()
+    };
+    let options = PowerOptions { exhaustive_ops: 0, max_drops: 1, samples: 2000, ..PowerOptions::default() };
+    let result = Sweep::new(vec![0; 8192]).models([Power]).power(options).run(run).at_crash(|disk| {
+        let there = there(disk);
+        if !there[1] && !there[4] && !there[7] && there[8] {
+            Err("2, 5 and 8 are missing and 9 is not")
+        } else {
+            Ok(())
+        }
+    });
+    let (token, _) = failure(result.check(|_| io::Result::Ok(())));
+    assert_eq!(token.crashes, [Crash::Power("p9-2.5.8".parse().unwrap())]);
+}
+
+/// A run that leaves, at one point, the bytes that it began with, but not durably; a resume that trusts them.
+#[test]
+fn a_state_whose_bytes_are_known_is_gone_on_from_where_less_of_it_is_durable() {
+    let byte = |disk: &Disk, place: u64| {
+        let mut byte = [0];
+        disk.read_at(place, &mut byte).map(|()| byte[0])
+    };
+    let work = |disk: &mut Disk, trusts: bool| -> io::Result<()> {
+        if !trusts {
+            disk.write_at(0, &[1])?;
+            disk.flush()?;
+        }
+        if !trusts || byte(disk, 0)? == 1 {
+            disk.write_at(0, &[0])?;
+            disk.flush()?;
+        }
+        disk.write_at(512, &[9])?;
+        disk.flush()
+    };
+    let result = Sweep::new(vec![0; 4096])
+        .models([Kill, Power])
+        .depth(2)
+        .run(|disk| work(disk, false))
+        .resume(|disk| work(disk, true))
+        .at_crash(|disk| match (byte(disk, 0)?, byte(disk, 512)?) {
+            (1, 9) => Err(io::Error::other("done while it is marked as not")),
+            _ => Ok(()),
+        });
+    let (token, _) = failure(result.check(|_| io::Result::Ok(())));
+    assert_eq!(token.crashes, [Crash::Killed(3), Crash::Power("p4-3".parse().unwrap())]);
+}
+
+#[test]
 fn every_kind_of_crash_has_a_token_that_leads_back() {
     for (mistake, sweep, expected) in [
         (ResumeFails, sweep(&[Kill]), "a2"),

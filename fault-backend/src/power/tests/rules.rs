@@ -83,6 +83,11 @@ impl Run {
         self.does(Mutation::Unlink { parent, name })
     }
 
+    fn rmdir(self, path: &str) -> Self {
+        let (parent, name) = self.place(path);
+        self.does(Mutation::Rmdir { parent, name })
+    }
+
     fn fsync(mut self, path: &str) -> Self {
         let ino = self.ino(path);
         flush(&mut self.log, Some(ino));
@@ -188,6 +193,20 @@ fn a_rename_between_directories_needs_both_and_is_never_half_done() {
 }
 
 #[test]
+fn a_directory_is_removed_or_replaced_once_it_is_empty() {
+    let removed = Run::on(&["d/f"]).unlink("d/f").rmdir("d");
+    assert_eq!(removed.leaves(Posix), ["", "d/", "d/ d/f=old"]);
+    let replaced = Run::on(&["d/f", "e/g"]).unlink("d/f").rename("e", "d");
+    assert_eq!(replaced.leaves(Posix), ["d/ d/f=old e/ e/g=old", "d/ d/g=old", "d/ e/ e/g=old"]);
+}
+
+#[test]
+fn a_file_is_the_same_one_whether_or_not_those_made_before_it_are_there() {
+    let run = Run::on(&["a/", "b/"]).create("a/x").create("b/y").write("b/y", "new").fsync("b").fsync("b/y");
+    assert_eq!(run.leaves(Posix), ["a/ a/x= b/ b/y=new", "a/ b/ b/y=new"]);
+}
+
+#[test]
 fn a_durable_name_brings_along_what_it_comes_after() {
     // The new `a/f` is durable with its directory, so the old one has moved out of its way.
     let run = Run::on(&["a/f", "b/"]).rename("a/f", "b/f").create("a/f").fsync("a");
@@ -230,6 +249,8 @@ fn a_write_is_not_there_without_the_truncate_that_made_room_for_it() {
     for rule in [Disk, Ordered, Posix] {
         assert_eq!(rewritten().leaves(rule), ["f=", "f=ab", "f=old"], "{rule}");
     }
+    // Of two truncates the second one is not there alone.
+    assert_eq!(Run::on(&["f"]).truncate("f", 1).truncate("f", 5).leaves(Disk), ["f=o", "f=o....", "f=old"]);
     // What lies before the cut, or is only made room for, is independent.
     assert_eq!(
         Run::on(&["f"]).truncate("f", 2).write("f", "n").leaves(Disk),

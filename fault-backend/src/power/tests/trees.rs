@@ -60,7 +60,7 @@ fn options(durability: Durability, exhaustive_ops: u32) -> PowerOptions {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn every_enumerated_tree_is_made_without_an_error_and_holds_together(
@@ -76,6 +76,25 @@ proptest! {
                 prop_assert!(volume.is_ok(), "{:?} {}: {:?}", rule, state, volume.unwrap_err());
                 check(&volume.unwrap());
             }
+        }
+    }
+
+    #[test]
+    fn each_state_is_enumerated_once(
+        acts in prop::collection::vec(any_act(), 1..14), exhaustive_ops in prop::sample::select(vec![0, 6]))
+    {
+        let (start, log) = record(&acts);
+        for rule in RULES {
+            let options = PowerOptions { samples: 0, ..options(rule, exhaustive_ops) };
+            let power = Power::new(start.clone(), &log, options).unwrap();
+            let kept = |state: &PowerState| -> Vec<u64> {
+                let gone = power.gone(&state.dropped, state.cut);
+                let there = |op: &u64| power.effect(*op).is_some() && !gone.contains(op);
+                (1..=state.cut).filter(there).collect()
+            };
+            let states: Vec<_> = power.states().map(|state| (kept(&state), state.torn)).collect();
+            let distinct: BTreeSet<_> = states.iter().cloned().collect();
+            prop_assert_eq!(states.len(), distinct.len(), "{:?}", rule);
         }
     }
 
