@@ -207,7 +207,8 @@ impl<'a> Explorer<'a> {
         violation: Violation,
     ) -> SweepError {
         let crashes = node.crashes.iter().chain([&state.crash]).cloned().collect();
-        let token = Token { seed: self.sweep.power.seed, crashes, id: state.image.content_id() };
+        let id = state.image.content_id();
+        let token = Box::new(Token { seed: self.sweep.power.seed, crashes, id });
         let last = match &state.crash {
             Crash::Killed(ops) => *ops,
             Crash::Torn { op, .. } => *op,

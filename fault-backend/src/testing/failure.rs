@@ -52,7 +52,7 @@ pub enum SweepError {
     #[error("{}", Report(token, violation, ops, *states))]
     Failed {
         /// Leads back to it.
-        token: Token,
+        token: Box<Token>,
         /// What it violates.
         #[source]
         violation: Violation,

@@ -113,7 +113,7 @@ fn judge(sweep: Sweep, mistake: Mistake) -> Result<Summary, SweepError> {
 
 fn failure(result: Result<Summary, SweepError>) -> (Token, Violation) {
     match result {
-        Err(SweepError::Failed { token, violation, .. }) => (token, violation),
+        Err(SweepError::Failed { token, violation, .. }) => (*token, violation),
         other => panic!("{other:?}"),
     }
 }
