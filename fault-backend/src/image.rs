@@ -368,6 +368,17 @@ impl Image {
     }
 }
 
+/// The image of these bytes.
+impl From<Vec<u8>> for Image {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut image = Self::new(bytes.len() as u64);
+        for (index, chunk) in (0..).zip(bytes.chunks(CHUNK_BYTES)) {
+            image.write_piece(index, 0, chunk, None);
+        }
+        image
+    }
+}
+
 /// The base's bytes of the first and last chunk of a range.
 #[derive(Default)]
 struct Edges([Option<(u64, Arc<Bytes>)>; 2]);

@@ -6,6 +6,8 @@
 //! * [`hook`] does that inside a tool that is told so by its environment.
 //! * [`Image`] is the content of a disk and [`Volume`] a tree of files, both with clones that share what is the same.
 //! * [`OpLog`] is what a seam recorded, and [`Replay`] gives the volume at each point of it.
+//! * [`power`] has the states that a power cut can leave of it, as far as they are bounded.
+//! * [`testing`] is all of this for a Rust author's own tests: run, crash, resume and check, in one process.
 //! * [`ContentId`] names the content of a disk or a volume: same bytes, same id, holes being zeros.
 #![forbid(unsafe_code)]
 
@@ -19,8 +21,10 @@ pub mod hook;
 pub mod hook_log;
 pub mod image;
 pub mod oplog;
+pub mod power;
 pub mod region;
 pub mod replay;
+pub mod testing;
 pub mod volume;
 
 pub use block::{BlockDevice, FileDevice};

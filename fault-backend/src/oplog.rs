@@ -127,6 +127,19 @@ impl OpLog {
         self.ops.chunk_by(|a, b| a.epoch == b.epoch)
     }
 
+    /// The same run as if the flush with this number had been answered with success and had made nothing durable;
+    /// the log as it is where the op is no flush that completed. It shows which flushes carry weight.
+    pub fn without_flush(&self, number: u64) -> Self {
+        let mut log = self.clone();
+        let completed = |op: &Op| op.is_flush() && op.outcome == Outcome::Completed;
+        let Some(at) = log.ops.iter().position(|op| op.number == number && completed(op)) else { return log };
+        log.ops[at].outcome = Outcome::Dropped;
+        for op in &mut log.ops[at + 1..] {
+            op.epoch = op.epoch.saturating_sub(1);
+        }
+        log
+    }
+
     /// Ops of a step, in order.
     pub fn of_step<'a>(&'a self, step: &'a str) -> impl Iterator<Item = &'a Op> {
         self.ops.iter().filter(move |op| &*op.step == step)
@@ -139,6 +152,14 @@ impl Op {
         match &self.kind {
             OpKind::Mutation(mutation) => Some(mutation),
             OpKind::Flush { .. } => None,
+        }
+    }
+
+    /// What arrived of a write's payload: less than all where the run was cut inside of it.
+    pub(crate) fn arrived<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        match self.outcome {
+            Outcome::Torn { bytes } => &data[..data.len().min(usize::try_from(bytes).unwrap_or(usize::MAX))],
+            _ => data,
         }
     }
 
@@ -255,6 +276,29 @@ mod tests {
         let flush = op(OpKind::Flush { ino: None, data_only: false });
         assert_eq!((zero.pages(), zero.sectors(), zero.range()), (0, 0, Some(0..9000)));
         assert_eq!((flush.pages(), flush.range(), flush.is_flush()), (0, None, true));
+    }
+
+    #[test]
+    fn without_a_flush_two_epochs_are_one_and_nothing_else_changes() {
+        let mut log = OpLog::default();
+        let flush = || OpKind::Flush { ino: None, data_only: false };
+        for (number, (kind, epoch)) in (1..).zip([
+            (write(0, 1).kind, 0),
+            (flush(), 0),
+            (write(0, 1).kind, 1),
+            (flush(), 1),
+            (write(0, 1).kind, 2),
+        ]) {
+            log.push(Op { number, epoch, ..op(kind) });
+        }
+        let without = log.without_flush(2);
+        assert_eq!(without.ops.iter().map(|op| op.epoch).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+        assert_eq!(without.op(2).unwrap().outcome, Outcome::Dropped);
+        assert!(log.same_ops(&without, |_| true));
+        for not_a_flush in [0, 1, 6] {
+            assert_eq!(log.without_flush(not_a_flush).ops, log.ops);
+        }
+        assert_eq!(without.without_flush(2).ops, without.ops, "it is dropped already");
     }
 
     #[test]

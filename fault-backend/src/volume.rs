@@ -14,7 +14,7 @@ mod names;
 mod node;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};

@@ -182,6 +182,17 @@ proptest! {
 }
 
 #[test]
+fn an_image_made_of_bytes_holds_them_and_nothing_for_zeros() {
+    for bytes in [base_bytes(), Vec::new(), vec![0; 10_000]] {
+        let image = Image::from(bytes.clone());
+        assert!(content(&image) == bytes);
+        assert_eq!(image.content_id(), id_of(&bytes));
+        let solid = bytes.chunks(CHUNK_BYTES).filter(|chunk| !is_zero(chunk)).count() as u64;
+        assert_eq!(image.dirty_bytes(), solid * N);
+    }
+}
+
+#[test]
 fn what_is_written_back_to_the_bases_content_is_held_no_more() {
     let bytes = base_bytes();
     let mut image = Image::over(base_of(&bytes));

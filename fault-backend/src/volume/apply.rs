@@ -61,6 +61,20 @@ impl Volume {
         }
     }
 
+    /// As [`Volume::apply`], and what is made gets the number that it had where nothing before it was left out.
+    pub(crate) fn apply_as(
+        &mut self,
+        mutation: &Mutation,
+        now: Timestamp,
+        made: Option<Ino>,
+    ) -> Result<Applied, Errno> {
+        let next = self.next;
+        self.next = made.map_or(next, |ino| ino.0);
+        let applied = self.apply(mutation, now);
+        self.next = self.next.max(next);
+        applied
+    }
+
     /// Writes into a file, as [`Mutation::Write`] does.
     pub fn write(&mut self, ino: Ino, offset: u64, data: &[u8], now: Timestamp) -> Result<(), Errno> {
         self.set_content(ino, now, |image| image.write_at(offset, data)).map(drop)

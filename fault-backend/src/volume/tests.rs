@@ -3,7 +3,7 @@
 //! directory read back at the end; a check of the tree's own consistency runs after each.
 #![allow(clippy::single_range_in_vec_init)]
 
-mod host;
+pub(crate) mod host;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -37,7 +37,7 @@ pub(super) fn unlink(volume: &mut Volume, name: &str) -> Option<Ino> {
 }
 
 /// Fails where names, counts and paths of a tree contradict each other.
-pub(super) fn check(volume: &Volume) {
+pub(crate) fn check(volume: &Volume) {
     let mut names: HashMap<Ino, u32> = HashMap::new();
     for (path, ino) in volume.walk() {
         let node = volume.node(ino).expect("every name leads to an inode");
