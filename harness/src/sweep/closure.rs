@@ -5,19 +5,21 @@
 //! that is so often shows later; only what is needed to decide it is kept till then, since recordings take much memory. A
 //! resume whose crash points turn out to matter is recorded once more.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use fault_backend::oplog::OpLog;
-use fault_backend::replay::{Point as Place, Replay};
+use fault_backend::replay::Replay;
+use fault_backend::volume::Volume;
 use fault_backend::{Action, ContentId, Fault};
 use reports::{Event, Model};
 
 use super::explore::{Candidate, Explorer, Follow, Label};
+use super::judge::Judged;
 use super::merge::Aspect;
 use crate::error::Error;
-use crate::store::Past;
 use crate::token::TokenKill;
+use crate::workers::Ticket;
 
 /// What is going to be followed.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub(super) struct Frontier {
     known: HashSet<ContentId>,
     /// Contents of the volume of which a state was or will be judged.
     awaited: HashSet<ContentId>,
+    /// What the states of the next level are like: of those that may be judged together one goes first.
+    queued: HashSet<Aspect>,
     /// Judged states, and what crashes of their resumes lead to of which it is not known yet whether it is judged with
     /// something else.
     doubts: Vec<(Candidate, HashSet<Aspect>)>,
@@ -63,6 +67,7 @@ impl Explorer<'_> {
                 self.offer(candidate, Follow::Resumes)?;
             }
             self.settle_all()?;
+            self.frontier.queued.clear();
         }
         self.settle_doubts()?;
         let beyond = std::mem::take(&mut self.frontier.next).len();
@@ -78,12 +83,12 @@ impl Explorer<'_> {
 
     /// Notes the states that crashes of a resume lead to and that were not met before; how many there are, those of which
     /// it is not known yet included.
-    pub(super) fn open(&mut self, parent: &Candidate, log: Arc<OpLog>) -> Result<u64, Error> {
+    pub(super) fn open(&mut self, parent: &Candidate, state: &Volume, log: &OpLog) -> Result<u64, Error> {
         self.frontier.known.insert(parent.id);
         self.frontier.awaited.insert(parent.aspect.volume);
         let before = self.frontier.next.len();
         let mut doubts: HashSet<Aspect> = HashSet::new();
-        let mut replay = Replay::new(parent.state.clone(), &log);
+        let mut replay = Replay::new(state.clone(), log);
         for op in 0..=log.len() {
             for (state, wiped) in self.variants(replay.state_after(op)?)? {
                 self.frontier.points += 1;
@@ -96,7 +101,7 @@ impl Explorer<'_> {
                     doubts.insert(aspect);
                     continue;
                 }
-                let child = self.child(parent, &log, op, (state, wiped));
+                let child = self.child(parent, log, (op, wiped), (id, aspect));
                 self.take(child);
             }
         }
@@ -107,27 +112,48 @@ impl Explorer<'_> {
         Ok((self.frontier.next.len() - before + doubtful) as u64)
     }
 
-    /// Finds out which doubts were right, now that more is known.
+    /// Finds out which doubts were right, now that more is known: those resumes are recorded again.
     fn settle_doubts(&mut self) -> Result<(), Error> {
+        let mut recordings = VecDeque::new();
         for (parent, mut doubts) in std::mem::take(&mut self.frontier.doubts) {
             doubts.retain(|aspect| self.merges.stands_for(aspect).is_none());
             if doubts.is_empty() {
                 continue;
             }
-            let judged = self.judgement_of(&parent, true)?.wait()?;
-            let Some(log) = judged.resume else { continue };
-            let mut replay = Replay::new(parent.state.clone(), &log);
-            for op in 0..=log.len() {
-                for (state, wiped) in self.variants(replay.state_after(op)?)? {
-                    let id = state.content_id();
-                    let aspect = Aspect::of(&state, id);
-                    if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
-                        continue;
-                    }
-                    let child = self.child(&parent, &log, op, (state, wiped));
-                    self.take(child);
-                }
+            let ticket = self.judgement_of(&parent, true)?;
+            recordings.push_back((parent, ticket));
+            if recordings.len() >= self.workers.narrow_window() {
+                self.settle_doubt(recordings.pop_front())?;
             }
+        }
+        while !recordings.is_empty() {
+            self.settle_doubt(recordings.pop_front())?;
+        }
+        Ok(())
+    }
+
+    fn settle_doubt(&mut self, recording: Option<(Candidate, Ticket<Judged>)>) -> Result<(), Error> {
+        let Some((parent, ticket)) = recording else { return Ok(()) };
+        let Some((state, log)) = ticket.wait()?.followed else { return Ok(()) };
+        let mut doubts = HashSet::new();
+        let mut replay = Replay::new(state, &log);
+        for op in 0..=log.len() {
+            for (state, wiped) in self.variants(replay.state_after(op)?)? {
+                let id = state.content_id();
+                let aspect = Aspect::of(&state, id);
+                if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
+                    continue;
+                }
+                if self.frontier.queued.contains(&aspect) {
+                    doubts.insert(aspect);
+                    continue;
+                }
+                let child = self.child(&parent, &log, (op, wiped), (id, aspect));
+                self.take(child);
+            }
+        }
+        if !doubts.is_empty() {
+            self.frontier.doubts.push((parent, doubts));
         }
         Ok(())
     }
@@ -135,6 +161,7 @@ impl Explorer<'_> {
     fn take(&mut self, child: Candidate) {
         self.frontier.known.insert(child.id);
         self.frontier.awaited.insert(child.aspect.volume);
+        self.frontier.queued.insert(child.aspect.clone());
         self.frontier.next.push(child);
     }
 
@@ -142,9 +169,9 @@ impl Explorer<'_> {
     fn child(
         &self,
         parent: &Candidate,
-        log: &Arc<OpLog>,
-        op: u64,
-        (state, wiped): (fault_backend::Volume, bool),
+        log: &OpLog,
+        (op, wiped): (u64, bool),
+        (id, aspect): (ContentId, Aspect),
     ) -> Candidate {
         let done = log.op(op);
         let kill = TokenKill { fault: Fault::AtOp(op, Action::KillAfter), wipe: wiped };
@@ -157,7 +184,6 @@ impl Explorer<'_> {
             region: done.map_or_else(|| "start".into(), |op| self.course.regions.of(op)).name,
             kills: parent.label.kills.iter().cloned().chain([kill]).collect(),
         };
-        let leg = Past { log: Arc::clone(log), point: Place::After(op), wiped };
-        Candidate::new(state, label, parent.past.iter().cloned().chain([leg]).collect())
+        Candidate { id, aspect, label, root: parent.root.clone(), root_past: parent.root_past.clone() }
     }
 }

@@ -104,7 +104,7 @@ impl Known {
         };
         let judgement = Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms };
         Self {
-            judged: Judged { sample, judgement, resume: None, asked },
+            judged: Judged { sample, judgement, followed: None, asked },
             opened: point.opened,
             crash: token.map(|token| token.crash),
         }

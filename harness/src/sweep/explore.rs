@@ -15,7 +15,7 @@ use scenarios::model::ScratchPolicy;
 use super::closure::Frontier;
 use super::disturb::{self, Disturbance};
 use super::earlier::{Earlier, Known};
-use super::judge::{self, Judged};
+use super::judge::{self, Judged, Source};
 use super::merge::{Aspect, Merges};
 use super::points::CrashPoint;
 use super::{Course, Plan};
@@ -39,11 +39,12 @@ pub enum Follow {
 /// A state to be looked at, and the way to it.
 #[derive(Clone)]
 pub(super) struct Candidate {
-    pub state: Volume,
     pub id: ContentId,
     pub aspect: Aspect,
     pub label: Label,
-    pub past: Vec<Past>,
+    /// The state of the recorded run that it began with, and where that is.
+    pub root: Volume,
+    pub root_past: Past,
 }
 
 /// What is told of a state besides what it is found to be.
@@ -80,16 +81,33 @@ enum Verdict {
 }
 
 impl Candidate {
-    pub(super) fn new(state: Volume, label: Label, past: Vec<Past>) -> Self {
+    /// A state of the recorded run.
+    fn of_run(state: Volume, label: Label, past: Past) -> Self {
         let id = state.content_id();
-        Self { id, aspect: Aspect::of(&state, id), state, label, past }
+        Self { id, aspect: Aspect::of(&state, id), label, root: state, root_past: past }
+    }
+
+    /// How it comes about.
+    fn source(&self) -> Result<Source, Error> {
+        let (kill, further) = self.label.kills.split_first().ok_or(Error::NotRecorded)?;
+        Ok(Source {
+            root: self.root.clone(),
+            kill: kill.clone(),
+            further: further.to_vec(),
+            volume: self.aspect.volume,
+        })
+    }
+
+    /// What a run directory keeps of it; a state that crashes of resumes lead to has its token alone.
+    fn past(&self) -> Option<Vec<Past>> {
+        (self.label.depth == 0).then(|| vec![self.root_past.clone()])
     }
 }
 
 /// One phase's exploration.
 pub(super) struct Explorer<'a> {
     ground: &'a mut Ground,
-    workers: &'a Workers,
+    pub(super) workers: &'a Workers,
     pub(super) course: &'a Course,
     pub(super) plan: &'a Plan,
     deadline: Option<Instant>,
@@ -164,8 +182,8 @@ impl<'a> Explorer<'a> {
                     region: Arc::clone(&point.region.name),
                     kills: vec![TokenKill { fault: point.fault(), wipe: wiped }],
                 };
-                let past = vec![Past { log: Arc::clone(&log), point: point.point, wiped }];
-                self.offer(Candidate::new(state, label, past), follow)?;
+                let past = Past { log: Arc::clone(&log), point: point.point, wiped };
+                self.offer(Candidate::of_run(state, label, past), follow)?;
             }
         }
         self.settle_all()
@@ -255,9 +273,8 @@ impl<'a> Explorer<'a> {
 
     /// Has a worker judge a state.
     pub(super) fn judgement_of(&self, candidate: &Candidate, follow: bool) -> Result<Ticket<Judged>, Error> {
-        let (index, state) = (self.course.index, candidate.state.clone());
-        let kill = candidate.label.kills.last().cloned().ok_or(Error::NotRecorded)?;
-        Ok(self.workers.submit(move |prepared| judge::judge(prepared, index, state, kill, follow)))
+        let (index, source) = (self.course.index, candidate.source()?);
+        Ok(self.workers.submit(move |prepared| judge::judge(prepared, index, source, follow)))
     }
 
     fn pend(&mut self, pending: Pending) -> Result<(), Error> {
@@ -325,15 +342,14 @@ impl<'a> Explorer<'a> {
         let mut point = self.point(&candidate.label, &judged.sample, candidate.id);
         point.distinct = true;
         if follow == Follow::Resumes {
-            point.opened = Some(match (known_to_open, &judged.resume) {
+            point.opened = Some(match (known_to_open, &judged.followed) {
                 (Some(opened), _) => opened,
-                (None, Some(log)) => self.open(&candidate, Arc::clone(log))?,
+                (None, Some((state, log))) => self.open(&candidate, state, log)?,
                 (None, None) => 0,
             });
         }
-        let Candidate { label, past, aspect, .. } = candidate;
-        let crash = token::short(aspect.volume);
-        self.tell(label, point, judged, (crash, Some(past)))
+        let (crash, past) = (token::short(candidate.aspect.volume), candidate.past());
+        self.tell(candidate.label, point, judged, (crash, past))
     }
 
     /// Emits a point that was judged, and what follows from its verdict.

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use fault_backend::ContentId;
 use fault_backend::oplog::OpLog;
 use fault_backend::volume::Volume;
 
-use crate::chain::{Chain, CrashState, Finished, Sample, sample};
+use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
 use crate::judge::Judgement;
 use crate::prepare::Prepared;
+use crate::stage::Cut;
 use crate::token::TokenKill;
 
 /// What a state was found to be, and what became of it.
@@ -20,8 +22,8 @@ pub struct Judged {
     pub sample: Sample,
     /// What resume and oracles came to.
     pub judgement: Judgement,
-    /// The recording of the resume, where it was asked for.
-    pub resume: Option<Arc<OpLog>>,
+    /// The state itself and the recording of its resume, where that is to be followed.
+    pub followed: Option<(Volume, Arc<OpLog>)>,
     /// What the resume asked of what lay in the scratch directory; none where it asked for more than names.
     pub asked: Option<AskedOf>,
 }
@@ -36,32 +38,51 @@ pub struct AskedOf {
     pub names: BTreeSet<OsString>,
 }
 
-/// Judges a crash state of a phase. The kill is the last one that led to it.
-pub fn judge(
-    prepared: &mut Prepared,
-    phase: usize,
-    state: Volume,
-    kill: TokenKill,
-    follow: bool,
-) -> Result<Judged, Error> {
+/// How a state comes about.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// A state of the recorded run.
+    pub root: Volume,
+    /// The kill that leads there.
+    pub kill: TokenKill,
+    /// Kills of resumes after it, one after the other: they are made again, since keeping what they leave would take
+    /// more memory than there is.
+    pub further: Vec<TokenKill>,
+    /// Content id of the volume that is expected then.
+    pub volume: ContentId,
+}
+
+/// Judges a crash state of a phase. With `follow` the state and its resume's recording are given back.
+pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool) -> Result<Judged, Error> {
     let Prepared { phases, ground } = prepared;
     if ground.stage.interrupted() {
         return Err(Error::Interrupted);
     }
     let phase = &mut phases[phase];
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
-    ground.stage.fuse()?.place_volume(state);
-    let found = sample(ground, phase, &[])?;
+    ground.stage.fuse()?.place_volume(source.root);
+    let mut last = CrashState::of_point(source.kill, sample(ground, phase, &[])?);
+    for kill in source.further {
+        let mut chain = Chain::begin_with(ground, phase, vec![last.clone()]);
+        match chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
+            Step::Crashed(crash) => last = *crash,
+            Step::Finished(_) => break,
+        }
+    }
+    let state = ground.stage.fuse()?.now().clone();
     // Answers are needed once; what is kept of many states has to be small.
-    let sample = Sample { answers: Vec::new(), ..found.clone() };
-    let crash = CrashState::of_point(kill, found);
+    let sample = Sample { answers: Vec::new(), ..last.sample.clone() };
+    if sample.volume_id != source.volume {
+        let why = "the kills of its resumes, made again, leave another state than before".to_owned();
+        return Ok(Judged { sample, judgement: Judgement::not_measured(why), followed: None, asked: None });
+    }
     let Finished { judgement, resume, glances, .. } =
-        Chain::begin_with(ground, phase, vec![crash]).finish(None)?;
+        Chain::begin_with(ground, phase, vec![last]).finish(None)?;
     let asked = glances.filter(|glances| !glances.touched);
     Ok(Judged {
         sample,
         judgement,
-        resume: resume.filter(|_| follow),
+        followed: resume.filter(|_| follow).map(|log| (state, log)),
         asked: asked.map(|glances| AskedOf { all: glances.listed, names: glances.names }),
     })
 }

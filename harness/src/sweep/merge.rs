@@ -120,7 +120,7 @@ mod tests {
                 answers: Vec::new(),
             },
             judgement: crate::judge::Judgement::not_measured(String::new()),
-            resume: None,
+            followed: None,
             asked,
         };
         let some =
