@@ -257,6 +257,16 @@ impl Tree {
         self.nodes[id.0].meta = meta;
     }
 
+    /// Bytes of the blocks that the content of all files takes.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        let blocks = |node: &Node| match &node.kind {
+            Kind::File(data) => data.data().iter().map(|run| run.end - run.start).sum(),
+            _ => 0,
+        };
+        self.nodes.iter().map(blocks).sum::<u64>() * BLOCK_BYTES
+    }
+
     /// The path that a node was added under.
     #[must_use]
     pub fn path(&self, id: NodeId) -> PathBuf {
