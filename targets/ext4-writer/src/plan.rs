@@ -251,7 +251,7 @@ mod tests {
             (
                 &[600 << 10, 600 << 10],
                 sized(1 << 20),
-                "the tree needs 1290240 bytes and the disk has 1048576; ask for a larger size",
+                "the tree needs 1282048 bytes and the disk has 1048576; ask for a larger size",
             ),
             (
                 &[],

@@ -328,11 +328,14 @@ mod tests {
 
     #[test]
     fn ranges_of_data_become_whole_blocks_and_melt_where_they_touch() {
-        let data = |ranges: &[Range<u64>]| FileData::sparse(1 << 20, 0, ranges.iter().cloned()).data();
+        let data = |ranges: &[(u64, u64)]| {
+            let data = FileData::sparse(1 << 20, 0, ranges.iter().map(|(start, end)| *start..*end)).data();
+            data.into_iter().map(|run| (run.start, run.end)).collect::<Vec<_>>()
+        };
         assert_eq!(data(&[]), []);
-        assert_eq!(data(&[1..1]), []);
-        assert_eq!(data(&[5..6, 4000..5000, 9000..9001]), [0..3]);
-        assert_eq!(data(&[0..4096, 8192..8193]), [0..1, 2..3]);
+        assert_eq!(data(&[(1, 1)]), []);
+        assert_eq!(data(&[(5, 6), (4000, 5000), (9000, 9001)]), [(0, 3)]);
+        assert_eq!(data(&[(0, 4096), (8192, 8193)]), [(0, 1), (2, 3)]);
     }
 
     #[test]
