@@ -103,6 +103,12 @@ impl FileData {
         self.len
     }
 
+    /// What [`Contents::open`] is asked for.
+    #[must_use]
+    pub fn content(&self) -> u64 {
+        self.content
+    }
+
     /// Ranges of blocks that hold data.
     pub(crate) fn data(&self) -> Vec<Range<u64>> {
         let whole = 0..self.len.div_ceil(BLOCK_BYTES);
@@ -244,6 +250,11 @@ impl Tree {
     #[must_use]
     pub fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
         self.nodes[parent.0].children.get(name).copied()
+    }
+
+    /// What is in a folder, in the order of names.
+    pub fn children(&self, parent: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+        self.nodes[parent.0].children.iter().map(|(name, id)| (name.as_slice(), *id))
     }
 
     /// What a node is.
