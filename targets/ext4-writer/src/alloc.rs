@@ -46,6 +46,11 @@ impl Allocator {
         runs
     }
 
+    /// Leaves free what is left up to the next point of a grid.
+    pub fn skip_to_grid(&mut self, grid: u64) {
+        self.next = self.place_on_grid(grid, 0);
+    }
+
     /// Contiguous blocks, clear of every copy of the superblock.
     pub fn reserve_contiguous(&mut self, blocks: u64) -> Range<u64> {
         let mut start = self.clear_from(self.next);

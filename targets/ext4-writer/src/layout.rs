@@ -1,5 +1,5 @@
-//! Gives everything in an image its blocks: file data first and in the order of the nodes, then folders and the like,
-//! then bitmaps, inode tables and the journal.
+//! Gives everything in an image its blocks: file data first, aligned files before others, then folders and the like, then
+//! bitmaps, inode tables and the journal.
 //!
 //! A layout has no end; whether the disk is long enough is for [`Plan`](crate::Plan).
 
@@ -72,12 +72,15 @@ impl Layout {
     pub fn new(tree: &Tree, geometry: Geometry, options: &Options) -> Self {
         let mut blocks = Allocator::new(geometry);
         let mut placed = vec![Placed::default(); tree.nodes().len()];
-        for (node, place) in tree.nodes().iter().zip(&mut placed) {
-            if let Kind::File(data) = &node.kind
-                && !is_inline(data, options)
-            {
-                place_data(data, options.align, &mut blocks, place);
-            }
+        let order = DataOrder::of(tree, options);
+        for (id, data) in &order.aligned {
+            place_data(data, options.align, &mut blocks, &mut placed[id.0]);
+        }
+        if let Some(align) = options.align.filter(|_| !order.aligned.is_empty()) {
+            blocks.skip_to_grid(align.bytes / BLOCK_BYTES);
+        }
+        for (id, data) in &order.packed {
+            place_data(data, None, &mut blocks, &mut placed[id.0]);
         }
         let lost_and_found = lost_and_found(tree);
         for (index, (node, place)) in tree.nodes().iter().zip(&mut placed).enumerate() {
@@ -108,6 +111,30 @@ impl Layout {
         let first = self.used.partition_point(|run| run.end <= range.start);
         let end = self.used.partition_point(|run| run.start < range.end);
         &self.used[first..end]
+    }
+}
+
+/// Files in the order of their blocks. Those on the grid come first: what is packed behind the end of one would share a
+/// cell with it, and take the space that the next one leaves free anyhow.
+pub(crate) struct DataOrder<'a> {
+    /// On the grid.
+    pub aligned: Vec<(NodeId, &'a FileData)>,
+    /// One behind the other.
+    pub packed: Vec<(NodeId, &'a FileData)>,
+}
+
+impl<'a> DataOrder<'a> {
+    /// The files of a tree whose content is not in their inodes.
+    pub fn of(tree: &'a Tree, options: &Options) -> Self {
+        let files = tree.nodes().iter().enumerate().filter_map(|(index, node)| match &node.kind {
+            Kind::File(data) if !is_inline(data, options) => Some((NodeId(index), data)),
+            _ => None,
+        });
+        let is_aligned = |(_, data): &(NodeId, &FileData)| {
+            options.align.is_some_and(|align| data.len > 0 && data.len >= align.min_bytes)
+        };
+        let (aligned, packed) = files.partition(is_aligned);
+        Self { aligned, packed }
     }
 }
 
@@ -167,7 +194,7 @@ fn other_blocks(node: &Node, is_lost_and_found: bool) -> u64 {
 }
 
 fn place_data(data: &FileData, align: Option<Align>, blocks: &mut Allocator, place: &mut Placed) {
-    let grid = align.filter(|align| data.len >= align.min_bytes).map(|align| align.bytes / BLOCK_BYTES);
+    let grid = align.map(|align| align.bytes / BLOCK_BYTES);
     for range in data.data() {
         let count = range.end - range.start;
         let runs = match grid {

@@ -19,7 +19,7 @@ const MAX_TARGET_BYTES: usize = 4095;
 /// Names of a file at most (`EXT4_LINK_MAX`).
 const MAX_LINKS: u32 = 65_000;
 
-/// One node of a tree. Numbers count up in the order in which nodes were added; files are written in that order.
+/// One node of a tree. Numbers count up in the order in which nodes were added; files lie in that order, aligned ones before others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) usize);
 

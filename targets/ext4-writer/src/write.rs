@@ -11,7 +11,7 @@ use crate::geometry::{BLOCK_BYTES, INODE_BYTES, has_super};
 use crate::group::{self, Group};
 use crate::inode::{self, Body, Inode};
 use crate::journal;
-use crate::layout::{self, LOST_AND_FOUND_BLOCKS, Placed};
+use crate::layout::{self, DataOrder, LOST_AND_FOUND_BLOCKS, Placed};
 use crate::plan::{Plan, used_inodes};
 use crate::sink::{CopyError, Sink};
 use crate::superblock::{PRIMARY_OFFSET, Superblock};
@@ -57,14 +57,11 @@ type Inodes = Vec<(u32, [u8; INODE_BYTES as usize])>;
 
 impl Writer<'_> {
     fn write_data(&mut self, contents: &dyn Contents) -> Result<(), WriteError> {
-        for (index, (node, place)) in self.plan.tree.nodes().iter().zip(&self.plan.layout.placed).enumerate()
-        {
-            if let Kind::File(data) = &node.kind
-                && !layout::is_inline(data, &self.plan.options)
-                && data.len > 0
-            {
-                self.write_file(contents, data, place).map_err(|error| self.explain(error, NodeId(index)))?;
-            }
+        let plan = self.plan;
+        let order = DataOrder::of(&plan.tree, &plan.options);
+        for (id, data) in order.aligned.into_iter().chain(order.packed) {
+            self.write_file(contents, data, &plan.layout.placed[id.0])
+                .map_err(|error| self.explain(error, id))?;
         }
         Ok(())
     }
