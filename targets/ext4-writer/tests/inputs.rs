@@ -112,7 +112,9 @@ fn archive(folder: &TempDir, entries: &[(&str, EntryType, &str)]) -> PathBuf {
         header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_entry_type(*kind);
         header.set_mode(0o640);
-        (header.set_uid(7), header.set_gid(8), header.set_mtime(1_600_000_000));
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(1_600_000_000);
         let content: &[u8] = if kind.is_file() { b"content" } else { b"" };
         header.set_size(content.len() as u64);
         header.set_cksum();
