@@ -33,5 +33,5 @@ pub use error::{PlanError, WriteError};
 pub use geometry::{BLOCK_BYTES, BLOCKS_PER_GROUP};
 pub use plan::{Align, Options, Plan};
 pub use time::Time;
-pub use tree::{Contents, FileData, Kind, Meta, NodeId, ReadSeek, Tree, TreeError};
+pub use tree::{Contents, FileData, Kind, Meta, NodeId, Opened, ReadSeek, Tree, TreeError};
 pub use write::Summary;

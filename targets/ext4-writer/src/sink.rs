@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::copy_file_range;
 
 /// Gathered at most.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -54,6 +57,23 @@ impl<'a> Sink<'a> {
             left -= part as u64;
         }
         Ok(())
+    }
+
+    /// Has the kernel copy a range of a file to a place, without a way through this process and, where the file system
+    /// can, without a copy. False where it can't; what was copied until then is to be copied again.
+    pub fn copy_file(&mut self, at: u64, from: &File, range: Range<u64>) -> bool {
+        let (mut start, mut at) = (range.start, at);
+        while start < range.end {
+            let left = usize::try_from(range.end - start).unwrap_or(usize::MAX);
+            match copy_file_range(from, Some(&mut start), self.file, Some(&mut at), left) {
+                // The end of a file that has shrunk, or a file system that has its own idea of lengths.
+                Ok(0) => return false,
+                Ok(_) => {}
+                // Which side failed is not told: reading and writing by ourselves will.
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// Hands everything to the file.

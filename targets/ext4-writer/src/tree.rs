@@ -4,6 +4,7 @@
 //! the ranges that hold data, and a number by which [`Contents`] opens it when it is written.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
@@ -121,10 +122,18 @@ impl FileData {
 pub trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
+/// Content, ready to be read from its first byte.
+pub enum Opened<'a> {
+    /// A file, which the kernel can copy from by itself.
+    File(File),
+    /// Anything else.
+    Reader(Box<dyn ReadSeek + 'a>),
+}
+
 /// Opens the content of a tree's files.
 pub trait Contents {
-    /// The content that a [`FileData`] names, from its first byte. What it reads has to have the length that the tree says.
-    fn open(&self, content: u64) -> io::Result<Box<dyn ReadSeek + '_>>;
+    /// The content that a [`FileData`] names. It has to have the length that the tree says.
+    fn open(&self, content: u64) -> io::Result<Opened<'_>>;
 }
 
 /// A tree can't take a node.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
 use crate::time::Time;
-use crate::tree::{Contents, FileData, Kind, Meta, NodeId, ReadSeek, Tree, TreeError};
+use crate::tree::{Contents, FileData, Kind, Meta, NodeId, Opened, Tree, TreeError};
 
 /// `st_blocks` counts in these.
 const SECTOR_BYTES: u64 = 512;
@@ -43,10 +43,10 @@ pub struct Files {
 }
 
 impl Contents for Files {
-    fn open(&self, content: u64) -> io::Result<Box<dyn ReadSeek + '_>> {
+    fn open(&self, content: u64) -> io::Result<Opened<'_>> {
         let path = usize::try_from(content).ok().and_then(|index| self.paths.get(index));
         let path = path.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(File::open(path)?))
+        File::open(path).map(Opened::File)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writes an image: content in the order of its blocks, then what describes it, and the superblock last.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 
 use crate::checksum::Seed;
 use crate::directory;
@@ -15,8 +15,11 @@ use crate::layout::{self, DataOrder, LOST_AND_FOUND_BLOCKS, Placed};
 use crate::plan::{Plan, used_inodes};
 use crate::sink::{CopyError, Sink};
 use crate::superblock::{PRIMARY_OFFSET, Superblock};
-use crate::tree::{Contents, FileData, Kind, Meta, Node, NodeId, ReadSeek};
+use crate::tree::{Contents, FileData, Kind, Meta, Node, NodeId, Opened, ReadSeek};
 use crate::xattr;
+
+/// Shorter files are gathered into large writes instead.
+const KERNEL_COPY_BYTES: u64 = 16 << 10;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,24 +78,56 @@ impl Writer<'_> {
         if place.extents.is_empty() {
             return Ok(());
         }
-        let mut from = contents.open(data.content).map_err(CopyError::Read)?;
-        let mut at = 0;
+        match contents.open(data.content).map_err(CopyError::Read)? {
+            Opened::File(mut file) => {
+                // Longer or shorter than it was is wrong in any case.
+                if file.metadata().map_err(CopyError::Read)?.len() != data.len {
+                    return Err(CopyError::Read(io::ErrorKind::UnexpectedEof.into()));
+                }
+                if data.len < KERNEL_COPY_BYTES || !self.copy_in_kernel(&file, data, place) {
+                    self.copy_read(&mut file, data, place)?;
+                }
+                Ok(())
+            }
+            Opened::Reader(mut reader) => {
+                let is_whole = self.copy_read(&mut *reader, data, place)?;
+                if is_whole { expect_end(&mut *reader).map_err(CopyError::Read) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Copies without reading; what is behind the end in the last block stays a hole. False where that can't be done.
+    fn copy_in_kernel(&mut self, file: &File, data: &FileData, place: &Placed) -> bool {
+        place.extents.iter().all(|Extent { logical, physical, len }| {
+            let start = logical * BLOCK_BYTES;
+            let end = data.len.min(start + len * BLOCK_BYTES);
+            self.sink.copy_file(physical * BLOCK_BYTES, file, start..end)
+        })
+    }
+
+    /// Copies by reading; tells whether that was up to the end of the file.
+    fn copy_read(
+        &mut self,
+        from: &mut dyn ReadSeek,
+        data: &FileData,
+        place: &Placed,
+    ) -> Result<bool, CopyError> {
+        let mut at = None;
         for Extent { logical, physical, len } in &place.extents {
             let start = logical * BLOCK_BYTES;
-            if start != at {
+            if at != Some(start) {
                 from.seek(SeekFrom::Start(start)).map_err(CopyError::Read)?;
             }
             let end = data.len.min(start + len * BLOCK_BYTES);
-            self.sink.copy(physical * BLOCK_BYTES, end - start, &mut from)?;
-            at = end;
+            self.sink.copy(physical * BLOCK_BYTES, end - start, from)?;
+            at = Some(end);
+            if end < start + len * BLOCK_BYTES {
+                // Whole blocks are written, so that the next file follows in the same write.
+                let padding = start + len * BLOCK_BYTES - end;
+                self.sink.copy((physical + len) * BLOCK_BYTES - padding, padding, &mut io::repeat(0))?;
+            }
         }
-        if at == data.len {
-            expect_end(&mut *from)?;
-            let padding = at.next_multiple_of(BLOCK_BYTES) - at;
-            let last = place.extents.last().map_or(0, |extent| (extent.physical + extent.len) * BLOCK_BYTES);
-            self.sink.copy(last - padding, padding, &mut io::repeat(0))?;
-        }
-        Ok(())
+        Ok(at == Some(data.len))
     }
 
     /// The content of files that goes into inodes, by node.
@@ -104,9 +139,12 @@ impl Writer<'_> {
             {
                 let mut content = vec![0; data.len as usize];
                 let read = |content: &mut Vec<u8>| -> io::Result<()> {
-                    let mut from = contents.open(data.content)?;
+                    let mut from = match contents.open(data.content)? {
+                        Opened::File(file) => Box::new(file),
+                        Opened::Reader(reader) => reader,
+                    };
                     from.read_exact(content)?;
-                    expect_end_io(&mut *from)
+                    expect_end(&mut *from)
                 };
                 read(&mut content).map_err(|error| self.explain(CopyError::Read(error), NodeId(index)))?;
                 inline.push((NodeId(index), content));
@@ -338,12 +376,8 @@ impl Writer<'_> {
     }
 }
 
-fn expect_end(from: &mut dyn ReadSeek) -> Result<(), CopyError> {
-    expect_end_io(from).map_err(CopyError::Read)
-}
-
 /// A file that has grown is as wrong as one that has shrunk.
-fn expect_end_io(from: &mut dyn ReadSeek) -> io::Result<()> {
+fn expect_end(from: &mut dyn ReadSeek) -> io::Result<()> {
     match from.read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),

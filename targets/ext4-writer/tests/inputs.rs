@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::{Made, allocated, assert_is_clean, debugfs, digest, meta};
 use ext4_view::Ext4;
-use ext4_writer::{Contents, FileData, Kind, Options, Plan, ReadSeek, Tree, tar_tree, walk};
+use ext4_writer::{Contents, FileData, Kind, Opened, Options, Plan, Tree, tar_tree, walk};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
@@ -202,8 +202,8 @@ fn a_folder_that_is_not_there_is_refused_with_its_errno() {
 struct Other(&'static [u8]);
 
 impl Contents for Other {
-    fn open(&self, _: u64) -> io::Result<Box<dyn ReadSeek + '_>> {
-        Ok(Box::new(Cursor::new(self.0)))
+    fn open(&self, _: u64) -> io::Result<Opened<'_>> {
+        Ok(Opened::Reader(Box::new(Cursor::new(self.0))))
     }
 }
 
@@ -260,7 +260,9 @@ fn content_is_read_where_the_hole_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (tree, files) = tar_tree::read(&archive(&folder, &[("a", EntryType::Regular, "")])).unwrap();
     drop(tree);
-    let mut reader = files.open(0).unwrap();
+    let Opened::Reader(mut reader) = files.open(0).unwrap() else {
+        panic!("an archive's files are parts of one")
+    };
     let mut rest = String::new();
     reader.seek(io::SeekFrom::Start(4)).unwrap();
     reader.read_to_string(&mut rest).unwrap();

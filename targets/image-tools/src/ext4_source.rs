@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ext4_view::{DirEntry, Ext4, FileType, Metadata};
-use ext4_writer::{BLOCK_BYTES, Contents, FileData, Kind, Meta, NodeId, ReadSeek, Time, Tree, TreeError};
+use ext4_writer::{BLOCK_BYTES, Contents, FileData, Kind, Meta, NodeId, Opened, Time, Tree, TreeError};
 
 /// An image's content can't be made a tree.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +61,10 @@ pub struct ImageFiles {
 }
 
 impl Contents for ImageFiles {
-    fn open(&self, content: u64) -> io::Result<Box<dyn ReadSeek + '_>> {
+    fn open(&self, content: u64) -> io::Result<Opened<'_>> {
         let path = usize::try_from(content).ok().and_then(|index| self.paths.get(index));
-        Ok(Box::new(self.ext4.open(path.ok_or(io::ErrorKind::NotFound)?)?))
+        let file = self.ext4.open(path.ok_or(io::ErrorKind::NotFound)?)?;
+        Ok(Opened::Reader(Box::new(file)))
     }
 }
 

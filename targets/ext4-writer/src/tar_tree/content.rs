@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use crate::tree::{Contents, ReadSeek};
+use crate::tree::{Contents, Opened};
 
 const RECORD_BYTES: u64 = 512;
 
@@ -39,10 +39,11 @@ impl TarFiles {
 }
 
 impl Contents for TarFiles {
-    fn open(&self, content: u64) -> io::Result<Box<dyn ReadSeek + '_>> {
+    fn open(&self, content: u64) -> io::Result<Opened<'_>> {
         let file = usize::try_from(content).ok().and_then(|index| self.files.get(index));
         let (len, segments) = file.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(TarFile { archive: &self.archive, segments, len: *len, at: 0 }))
+        let file = TarFile { archive: &self.archive, segments, len: *len, at: 0 };
+        Ok(Opened::Reader(Box::new(file)))
     }
 }
 

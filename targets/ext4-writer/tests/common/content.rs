@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use ext4_writer::{Contents, ReadSeek};
+use ext4_writer::{Contents, Opened};
 
 /// The content of one file; outside of `data`, if that is given, it is zeros.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +19,8 @@ pub struct Content {
 pub struct MadeUp(pub Vec<Content>);
 
 impl Contents for MadeUp {
-    fn open(&self, content: u64) -> io::Result<Box<dyn ReadSeek + '_>> {
-        Ok(Box::new(Reader { content: &self.0[content as usize], at: 0 }))
+    fn open(&self, content: u64) -> io::Result<Opened<'_>> {
+        Ok(Opened::Reader(Box::new(Reader { content: &self.0[content as usize], at: 0 })))
     }
 }
 
