@@ -198,6 +198,32 @@ fn a_folder_that_is_not_there_is_refused_with_its_errno() {
     assert_eq!(source.and_then(io::Error::raw_os_error), Some(2));
 }
 
+#[test]
+fn files_of_a_folder_are_whole_at_every_length_and_changed_ones_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = folder.path().join("tree");
+    fs::create_dir(&top).unwrap();
+    let lengths = [1, 4095, 4096, 16_383, 16_384, 16_385, 3 << 20, (3 << 20) + 1];
+    let content = |len: usize| (0..len).map(|at| (at / 5 + len) as u8).collect::<Vec<_>>();
+    for len in lengths {
+        fs::write(top.join(len.to_string()), content(len)).unwrap();
+    }
+    let (tree, files) = walk::walk(&top).unwrap();
+    let path = image(&folder, "disk", tree, &files);
+    let ext4 = Ext4::load_from_path(&path).unwrap();
+    for len in lengths {
+        assert!(ext4.read(&*format!("/{len}")).unwrap() == content(len), "{len}");
+    }
+    for len in [3_u64 << 20, 1] {
+        let (tree, files) = walk::walk(&top).unwrap();
+        let plan = Plan::new(tree, &Options::default()).unwrap();
+        File::options().write(true).open(top.join(len.to_string())).unwrap().set_len(len - 1).unwrap();
+        let error = plan.write(&files, &tempfile::tempfile().unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`/{len}` changed its length")), "{error}");
+        fs::write(top.join(len.to_string()), content(len as usize)).unwrap();
+    }
+}
+
 /// Content of another length than the tree says.
 struct Other(&'static [u8]);
 
