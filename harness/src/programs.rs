@@ -62,7 +62,7 @@ impl Programs {
 pub fn all_link_the_hook(resolved: &Resolved) -> bool {
     let phases = &resolved.scenario.phase;
     let mut commands = phases.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume));
-    commands.all(|command| command.first().is_some_and(|name| tools::is_own(name)))
+    commands.all(|command| command.first().is_some_and(|name| tools::links_hook(name)))
 }
 
 /// Programs that a scenario names and that are not here.

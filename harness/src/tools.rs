@@ -14,8 +14,8 @@ use scenarios::programs;
 /// Environment variable that names a folder with tools.
 pub const TOOLS_VARIABLE: &str = "KILLPOINT_TOOLS";
 
-/// Tools of the project that link the in-process hook.
-const OWN_TOOLS: &[&str] = &["resizer"];
+/// Tools of the project, and whether they link the in-process hook.
+const OWN_TOOLS: &[(&str, bool)] = &[("image-tools", false), ("resizer", true)];
 
 /// What a tool has to be able to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,18 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 
 /// Whether a program is one of the project's tools.
 pub fn is_own(program: &str) -> bool {
-    OWN_TOOLS.contains(&program)
+    OWN_TOOLS.iter().any(|(tool, _)| *tool == program)
+}
+
+/// Whether a program is one of the project's tools that have the in-process hook.
+pub fn links_hook(program: &str) -> bool {
+    OWN_TOOLS.contains(&(program, true))
 }
 
 /// Path of one of the project's tools. `say` is told before something is built.
 pub fn find_own(tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ToolError> {
+    // A tool without the hook is killed at times on that seam.
+    let needs = Needs { hook: needs.hook && links_hook(tool), ..needs };
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     // In a build folder of cargo lies whatever was built there last, with whatever features.
     let beside = beside.filter(|folder| !folder.join(".fingerprint").is_dir());

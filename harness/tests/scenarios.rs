@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = Vec::new();
     for shipped in scenarios::shipped() {
         let name = shipped.name;
+        if shipped.is_image() {
+            trials.push(trial(format!("image::{name}"), name, move || no_point_is_a_finding(name)));
+            continue;
+        }
         if shipped.is_open() {
             trials.push(trial(format!("open::{name}"), name, move || finds_what_is_expected(name)));
             continue;
@@ -27,6 +31,15 @@ fn main() -> ExitCode {
     for (bug, oracle) in [("naive-copy-back", None), ("random-guid", Some("baseline"))] {
         let name = format!("planted::{bug}");
         trials.push(trial(name, "mixed-layout", move || is_caught_and_brought_back(bug, oracle)));
+    }
+    for (bug, scenario) in [
+        ("half-target", "clone-file"),
+        ("half-target", "work-disk"),
+        ("in-place-build", "image-from-tar"),
+        ("in-place-build", "image-from-tree"),
+    ] {
+        let name = format!("planted::{bug}::{scenario}");
+        trials.push(trial(name, scenario, move || leaves_incomplete_files(scenario, bug)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -118,6 +131,32 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Every op of a tool of ours that writes files, and a sample of the places inside its writes.
+fn no_point_is_a_finding(scenario: &str) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let output = bench.killpoint("sweep", &[scenario, "--seed", "1", "--live-checks", "10"]).output()?;
+    if output.status.code() != Some(0) {
+        return Err(format!("expected exit 0: {}", text_of(&output)).into());
+    }
+    let report = bench.report();
+    expect(report["points"]["explored"] == report["points"]["planned"], "every point", &report)?;
+    expect(report["points"]["landed"] == report["points"]["attempted"], "live kills agree", &report)?;
+    expect(report["states"]["distinct"].as_u64() > Some(5), "inner states", &report)
+}
+
+/// A tool that writes under the final name is caught at the crash, before any resume could mend it.
+fn leaves_incomplete_files(scenario: &str, bug: &str) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let output = bench.killpoint("sweep", &[scenario, "--seed", "1", "--bug", bug]).output()?;
+    if output.status.code() != Some(1) {
+        return Err(format!("expected exit 1: {}", text_of(&output)).into());
+    }
+    let report = bench.report();
+    let findings = report["findings"].as_array().ok_or("a list of findings")?;
+    let guarded = findings.iter().any(|finding| finding["oracle"] == "never incomplete under its name");
+    expect(guarded, "the oracle that guards it", &report)
 }
 
 /// Where a kill falls is a matter of chance, so a few campaigns may be needed until each place was hit; that nothing

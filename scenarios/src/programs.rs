@@ -62,6 +62,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("sgdisk", "gdisk"),
     ("sqlite3", "sqlite3"),
     ("strace", "strace"),
+    ("tar", "tar"),
     ("tune2fs", "e2fsprogs"),
     ("unsquashfs", "squashfs-tools"),
     ("veritysetup", "cryptsetup-bin"),

@@ -25,9 +25,15 @@ impl Shipped {
     pub fn is_open(&self) -> bool {
         self.path.starts_with("open/")
     }
+
+    /// Whether it is about the project's image tools.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.path.starts_with("image/")
+    }
 }
 
-/// A row of the table: path, text, and for an open one the texts of its helpers.
+/// A row of the table: path, text, and the texts of its helpers, which those in a folder of their own can have.
 type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 macro_rules! own {
@@ -35,23 +41,32 @@ macro_rules! own {
         (concat!($name, ".toml"), include_str!(concat!("../", $name, ".toml")), &[])
     };
 }
-macro_rules! open {
-    ($name:literal, $($asset:literal),* $(,)?) => {
+macro_rules! within {
+    ($folder:literal, $name:literal, $($asset:literal),* $(,)?) => {
         (
-            concat!("open/", $name, ".toml"),
-            include_str!(concat!("../open/", $name, ".toml")),
-            &[$(($asset, include_str!(concat!("../open/", $asset)))),*],
+            concat!($folder, "/", $name, ".toml"),
+            include_str!(concat!("../", $folder, "/", $name, ".toml")),
+            &[$(($asset, include_str!(concat!("../", $folder, "/", $asset)))),*],
         )
     };
+}
+macro_rules! open {
+    ($($word:literal),* $(,)?) => { within!("open", $($word),*) };
+}
+macro_rules! image {
+    ($($word:literal),* $(,)?) => { within!("image", $($word),*) };
 }
 
 /// Every file, sorted by name.
 const FILES: &[Row] = &[
+    image!("clone-file", "old-or-new.sh", "rootfs.sh"),
     own!("content-heavy"),
     own!("entries-128"),
     own!("ext4-relocate"),
     own!("grown-disk"),
     open!("growpart", "gpt-disk.sh", "growpart.expected.json"),
+    image!("image-from-tar", "old-or-new.sh", "tree.sh"),
+    image!("image-from-tree", "old-or-new.sh", "tree.sh"),
     own!("mixed-layout"),
     own!("no-space"),
     open!("ntfsresize", "ntfs-files.sh", "ntfs-image.sh", "ntfsresize.expected.json"),
@@ -67,6 +82,8 @@ const FILES: &[Row] = &[
     own!("shrink-and-grow"),
     own!("shrink-below-used"),
     own!("sparse-4g"),
+    image!("work-disk", "old-or-new.sh", "rootfs.sh"),
+    image!("work-seed", "old-or-new.sh", "rootfs.sh"),
 ];
 
 /// The scenarios that ship, sorted by name.
@@ -74,7 +91,7 @@ const FILES: &[Row] = &[
 pub fn shipped() -> &'static [Shipped] {
     static LIST: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
         let shipped = |(path, text, assets): &Row| Shipped {
-            name: path.trim_start_matches("open/").trim_end_matches(".toml"),
+            name: path.rsplit('/').next().unwrap_or(path).trim_end_matches(".toml"),
             summary: summary(text),
             text,
             path,

@@ -24,10 +24,10 @@ fn all() -> Vec<scenarios::Resolved> {
 }
 
 #[test]
-fn the_list_is_the_files_that_lie_in_the_two_folders() {
+fn the_list_is_the_files_that_lie_in_the_folders() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = BTreeSet::new();
-    for folder in ["", "open/"] {
+    for folder in ["", "image/", "open/"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".toml") && name != "Cargo.toml" {
@@ -44,10 +44,22 @@ fn the_list_is_the_files_that_lie_in_the_two_folders() {
 
 /// A helper that is not embedded would be missing in an installed binary, and one that nothing uses is a leftover.
 #[test]
-fn an_open_scenario_embeds_exactly_the_helpers_that_it_uses() {
+fn a_scenario_with_helpers_embeds_exactly_those_that_it_uses() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["image", "open"] {
+        let used = used_helpers(root, folder);
+        let helpers: BTreeSet<String> = fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".toml"))
+            .collect();
+        assert_eq!(helpers, used, "{folder}");
+    }
+}
+
+fn used_helpers(root: &Path, folder: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
-    for shipped in shipped().iter().filter(|shipped| shipped.is_open()) {
+    for shipped in shipped().iter().filter(|shipped| shipped.path.starts_with(folder)) {
         let embedded = load(shipped.name, None).unwrap();
         let file = load(root.join(shipped.path).to_str().unwrap(), None).unwrap();
         assert_eq!(embedded.digest(), file.digest(), "{}", shipped.name);
@@ -57,12 +69,7 @@ fn an_open_scenario_embeds_exactly_the_helpers_that_it_uses() {
         assert_eq!(embedded.assets.keys().cloned().collect::<BTreeSet<_>>(), needed, "{}", shipped.name);
         used.extend(needed);
     }
-    let helpers: BTreeSet<String> = fs::read_dir(root.join("open"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".toml"))
-        .collect();
-    assert_eq!(helpers, used);
+    used
 }
 
 #[test]
@@ -142,7 +149,7 @@ fn the_cache_key_follows_the_fixture_alone() {
 /// A scenario of the resizer without these would pass with a tool that loses data.
 #[test]
 fn each_scenario_asks_for_the_table_at_crash_and_end_and_for_content() {
-    for shipped in shipped().iter().filter(|shipped| !shipped.is_open()) {
+    for shipped in shipped().iter().filter(|shipped| !shipped.is_open() && !shipped.is_image()) {
         let scenario = load(shipped.name, None).unwrap().scenario;
         let kinds: Vec<String> = scenario
             .oracle
@@ -175,13 +182,14 @@ fn every_program_that_is_named_has_a_package_to_install() {
 
 #[test]
 fn a_file_is_loaded_from_its_path_and_knows_its_folder() {
+    let shipped = shipped().iter().find(|shipped| shipped.assets.is_empty()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("own.toml");
-    fs::write(&path, shipped()[0].text).unwrap();
+    fs::write(&path, shipped.text).unwrap();
     let resolved = load(path.to_str().unwrap(), None).unwrap();
     assert_eq!(resolved.dir, folder.path());
-    assert_eq!(resolved.scenario.name, shipped()[0].name);
-    assert_eq!(resolved.digest(), load(shipped()[0].name, None).unwrap().digest());
+    assert_eq!(resolved.scenario.name, shipped.name);
+    assert_eq!(resolved.digest(), load(shipped.name, None).unwrap().digest());
 }
 
 #[test]
