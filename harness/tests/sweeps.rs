@@ -281,3 +281,39 @@ fn what_makes_no_sense_is_refused_and_nothing_is_lost() {
     fs::write(&case.image, [7; 64 << 10]).unwrap();
     assert_eq!(code(&case.sweep("there", &["--model", "kill"])), Some(0));
 }
+
+/// The seam sees what strace sees. It needs strace and gdisk, without which it fails and says so.
+#[test]
+fn the_recorded_mutations_are_as_many_as_strace_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/open/gpt-disk.sh");
+    assert!(
+        Command::new("sh").arg(helper).arg(dir.path()).status().unwrap().success(),
+        "this test needs gdisk"
+    );
+    let (disk, log) = (dir.path().join("disk.img"), dir.path().join("trace"));
+    let sgdisk = ["sgdisk", "-n", "4:67584:+4M", "-u", "4:5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6b14"];
+    let preflight = Command::new(env!("CARGO_BIN_EXE_killpoint"))
+        .args(["preflight", "--format", "json", "--image"])
+        .arg(&disk)
+        .arg("--")
+        .args(sgdisk)
+        .arg(&disk)
+        .output()
+        .unwrap();
+    let seen: Value = serde_json::from_slice(&preflight.stdout).expect(&text_of(&preflight));
+    let phase = &seen["phases"][0];
+    let recorded = phase["ops"].as_u64().unwrap() - phase["flushes"].as_u64().unwrap();
+
+    let traced = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=write,pwrite64,writev,pwritev,ftruncate,fallocate", "-o"])
+        .arg(&log)
+        .args(sgdisk)
+        .arg(&disk)
+        .output()
+        .expect("this test needs strace");
+    assert!(traced.status.success(), "{}", text_of(&traced));
+    let calls = fs::read_to_string(&log).unwrap();
+    let counted = calls.lines().filter(|line| line.contains("disk.img>")).count();
+    assert_eq!((recorded, counted), (5, 5), "{calls}");
+}
