@@ -22,6 +22,7 @@ use super::replies::{GENERATION, TTL, attributes, empty, entry, sized};
 use super::run::Caller;
 use super::server::{self, Server, Wanted};
 use super::slot::Slot;
+use super::state::Active;
 use crate::volume::{Mutation, Special};
 
 /// Largest write that comes in one request; the kernel takes no more than 256 pages.
@@ -30,6 +31,24 @@ const MAX_WRITE_BYTES: u32 = 1 << 20;
 const BLOCK_BYTES: u32 = 4096;
 
 impl Server {
+    /// How the kernel serves an open file: the tool's goes past the page cache, so that each of its writes is a request
+    /// and each of its reads sees all writes, unless its run asks for the cache. Where oracles only read, the kernel may
+    /// read ahead (it halves the time of e2fsck); it drops its pages when the file is opened again, and a reload drops
+    /// them as well.
+    fn caching(&self, node: INodeNo, flags: OpenFlags) -> FopenFlags {
+        let Some((slot, ino)) = Slot::of_node(node.0) else { return FopenFlags::FOPEN_DIRECT_IO };
+        let mut state = self.shared.lock();
+        let cached = match slot {
+            Slot::Work => state.run.as_ref().is_some_and(Active::uses_page_cache),
+            _ => flags.acc_mode() == OpenAccMode::O_RDONLY,
+        };
+        if !cached {
+            return FopenFlags::FOPEN_DIRECT_IO;
+        }
+        state.content_mut(slot).cached.insert(ino);
+        FopenFlags::empty()
+    }
+
     /// Runs a handler. Where it panics, its reply goes with it, and answers EIO.
     fn guarded(&self, handler: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(handler)).is_err() {
@@ -194,7 +213,7 @@ impl Filesystem for Server {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.touched(ino);
         self.guarded(|| match self.open_file(request, ino) {
-            Ok(handle) => reply.opened(handle, caching(ino, flags)),
+            Ok(handle) => reply.opened(handle, self.caching(ino, flags)),
             Err(errno) => reply.error(fuse_errno(errno)),
         });
     }
@@ -368,7 +387,8 @@ impl Filesystem for Server {
                 .and_then(|attr| Ok((attr, self.open_file(request, attr.ino)?)));
             match made {
                 Ok((attr, handle)) => {
-                    reply.created(&TTL, &attr, GENERATION, handle, FopenFlags::FOPEN_DIRECT_IO);
+                    let caching = self.caching(attr.ino, OpenFlags(libc::O_RDWR));
+                    reply.created(&TTL, &attr, GENERATION, handle, caching);
                 }
                 Err(errno) => reply.error(fuse_errno(errno)),
             }
@@ -416,17 +436,5 @@ impl Filesystem for Server {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(fuse_errno(errno)),
         });
-    }
-}
-
-/// How the kernel serves an open file: the tool's goes past the page cache, so that each of its writes is a request
-/// and each of its reads sees all writes. Where oracles only read, the kernel may read ahead (it halves the time of
-/// e2fsck); it drops its pages when the file is opened again, and a reload drops them as well.
-fn caching(node: INodeNo, flags: OpenFlags) -> FopenFlags {
-    match Slot::of_node(node.0) {
-        Some((slot, _)) if slot != Slot::Work && flags.acc_mode() == OpenAccMode::O_RDONLY => {
-            FopenFlags::empty()
-        }
-        _ => FopenFlags::FOPEN_DIRECT_IO,
     }
 }

@@ -99,6 +99,9 @@ pub struct Run {
     pub sector_bytes: u32,
     /// That disk, as a path relative to the volume's root. None: no region fits.
     pub disk: Option<PathBuf>,
+    /// The tool's files go through the page cache, which saves requests for reads. Writes arrive whole and in order, but
+    /// may be cut into requests otherwise, so that numbers of ops mean nothing: for a run of which only the end counts.
+    pub page_cache: bool,
     /// A directory, as a path relative to the volume's root: what the tool asks about its entries is noted.
     pub watch: Option<PathBuf>,
 }
@@ -127,6 +130,7 @@ impl Run {
             record: true,
             sector_bytes: 512,
             disk: None,
+            page_cache: false,
             watch: None,
         }
     }

@@ -90,6 +90,11 @@ impl Active {
         }
     }
 
+    /// Whether the tool's files go through the page cache.
+    pub(super) fn uses_page_cache(&self) -> bool {
+        self.run.page_cache
+    }
+
     /// Whether this op is the one that a cut at the start waits for: true once.
     pub(super) fn cut_at_first_op(&mut self) -> bool {
         let cut = std::mem::take(&mut self.cut_at_start);

@@ -172,6 +172,8 @@ impl Job<'_> {
             seam: self.seam,
             traps: started.listener.map(|listener| Traps::new(listener, self.seam)),
             over: Over::default(),
+            patient: self.aim.is_none(),
+            deaf_until: began,
         };
         let (cause, over) = watch.until_over(self.aim)?;
         let Some(death) = over.death else { return Err(still_there(keeper.pid()).into()) };

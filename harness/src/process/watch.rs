@@ -67,7 +67,14 @@ pub(super) struct Watch<'a> {
     pub(super) seam: Option<&'a dyn Seam>,
     pub(super) traps: Option<Traps<'a>>,
     pub(super) over: Over,
+    /// No time is counted from anything that it prints.
+    pub(super) patient: bool,
+    /// Until then its output is left where it is.
+    pub(super) deaf_until: Instant,
 }
+
+/// A tool's output is looked at no more often than this; it fits a pipe meanwhile, or its tool waits.
+const DEAF: Duration = Duration::from_millis(2);
 
 /// How far a run has come, and at last how it ended.
 #[derive(Debug, Default)]
@@ -147,6 +154,9 @@ impl<'a> Watch<'a> {
     /// Waits until something happens, for this time at most, and deals with it. Output is only looked at if asked for.
     fn wait(&mut self, timeout: Duration, output: bool) -> Result<(), RunError> {
         let socket = self.keeper.socket().map_err(RunError::Launcher)?;
+        let deaf = self.deaf_until.saturating_duration_since(Instant::now());
+        let output = output && deaf.is_zero();
+        let timeout = if deaf.is_zero() { timeout } else { timeout.min(deaf) };
         let fds: Vec<BorrowedFd> = std::iter::once(socket)
             .chain(self.traps.as_ref().map(Traps::fd))
             .chain(self.outputs.waitable().filter(|_| output))
@@ -164,6 +174,10 @@ impl<'a> Watch<'a> {
         if printed.iter().any(|flags| !flags.is_empty()) {
             self.outputs.hear_bell();
             self.outputs.drain();
+            // Nobody waits for a mark, and a tool that prints much must not wake us with each line.
+            if self.command.step.is_none() && self.patient {
+                self.deaf_until = Instant::now() + DEAF;
+            }
         }
         for flags in trapped {
             self.serve_trap(*flags)?;

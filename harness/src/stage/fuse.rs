@@ -47,6 +47,8 @@ pub struct FuseStage {
     view: PathBuf,
     now: Volume,
     log: Option<Arc<OpLog>>,
+    /// Of runs that are not cut only the end counts.
+    only_ends: bool,
     entered: Option<(ContentId, ContentId)>,
 }
 
@@ -97,6 +99,7 @@ impl StageSeed {
             seam,
             now: self.now.clone(),
             log: None,
+            only_ends: false,
             entered: None,
             seed: self,
         })
@@ -188,6 +191,11 @@ impl FuseStage {
         self.log.take()
     }
 
+    /// Says whether of runs that are not cut only the end counts, and not the numbers of their ops: they are quicker then.
+    pub fn want_ends_alone(&mut self, yes: bool) {
+        self.only_ends = yes;
+    }
+
     /// Puts a state there, scratch directory and all.
     pub fn place_volume(&mut self, state: Volume) {
         self.now = state;
@@ -267,6 +275,7 @@ impl FuseStage {
             log_limit_bytes: Some(LOG_LIMIT_BYTES),
             sector_bytes: self.disk.as_ref().map_or(512, |disk| disk.sector_bytes),
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
+            page_cache: self.only_ends && job.cut.is_none(),
             watch: Some(PathBuf::from(SCRATCH)),
             ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });

@@ -60,6 +60,7 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
     }
     let phase = &mut phases[phase];
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
+    ground.stage.fuse()?.want_ends_alone(!follow);
     ground.stage.fuse()?.place_volume(source.root);
     let mut last = CrashState::of_point(source.kill, sample(ground, phase, &[])?);
     for kill in source.further {
