@@ -111,6 +111,9 @@ struct Extensions {
     gid: Option<u32>,
     mtime: Option<Time>,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Path and bytes of a sparse file, whose own header has others.
+    sparse_path: Option<Vec<u8>>,
+    sparse_len: Option<u64>,
     /// A record without which the entry would be misunderstood.
     unsupported: Option<String>,
 }
@@ -126,6 +129,10 @@ impl Extensions {
                 b"uid" => found.uid = text.parse().ok(),
                 b"gid" => found.gid = text.parse().ok(),
                 b"mtime" => found.mtime = parse_time(text),
+                b"GNU.sparse.name" => found.sparse_path = Some(value.to_vec()),
+                b"GNU.sparse.realsize" => found.sparse_len = text.parse().ok(),
+                b"GNU.sparse.major" if value == b"1" => {}
+                b"GNU.sparse.minor" if value == b"0" => {}
                 _ if key.starts_with(b"GNU.sparse.") || key.starts_with(b"SCHILY.acl.") => {
                     let name = String::from_utf8_lossy(key);
                     found.unsupported = Some(format!("has the pax record `{name}`"));
@@ -174,7 +181,7 @@ impl Reader<'_> {
         if kind.is_pax_global_extensions() {
             return Ok(());
         }
-        let bytes = entry.path_bytes().into_owned();
+        let bytes = extensions.sparse_path.unwrap_or_else(|| entry.path_bytes().into_owned());
         let path = to_path(&bytes);
         if let Some(what) = extensions.unsupported {
             return Err(TarError::Unsupported { path, what });
@@ -212,7 +219,7 @@ impl Reader<'_> {
             let missing = || TarError::LinkTarget { path, target: to_path(&target) };
             return Ok(self.tree.link(parent, name, found.ok_or_else(missing)?)?);
         }
-        let kind = self.kind(entry, kind, &path, failed)?;
+        let kind = self.kind(entry, kind, extensions.sparse_len, &path, failed)?;
         self.tree.add(parent, name, meta, kind)?;
         Ok(())
     }
@@ -250,6 +257,7 @@ impl Reader<'_> {
         &mut self,
         entry: &Entry<'_, R>,
         kind: EntryType,
+        sparse_len: Option<u64>,
         path: &Path,
         failed: &dyn Fn(io::Error) -> TarError,
     ) -> Result<Kind, TarError> {
@@ -259,19 +267,22 @@ impl Reader<'_> {
         };
         Ok(match kind {
             EntryType::Regular | EntryType::Continuous => {
-                let start = entry.raw_file_position();
-                let len = entry.size();
-                self.file(
-                    FileData::whole(len, self.contents.len() as u64),
-                    vec![Segment { at: 0, len, start }],
-                    path,
-                )?
+                let (start, stored) = (entry.raw_file_position(), entry.size());
+                match sparse_len {
+                    Some(len) => {
+                        let segments = content::pax_map(len, start, stored, self.file).map_err(failed)?;
+                        self.sparse_file(len, segments, path)?
+                    }
+                    None => {
+                        let data = FileData::whole(stored, self.contents.len() as u64);
+                        self.file(data, vec![Segment { at: 0, len: stored, start }], path)?
+                    }
+                }
             }
             EntryType::GNUSparse => {
                 let (len, segments) =
                     content::sparse_map(header, entry.raw_file_position(), self.file).map_err(failed)?;
-                let ranges = segments.iter().map(|segment| segment.at..segment.at + segment.len);
-                self.file(FileData::sparse(len, self.contents.len() as u64, ranges), segments, path)?
+                self.sparse_file(len, segments, path)?
             }
             EntryType::Symlink => Kind::Symlink(entry.link_name_bytes().unwrap_or_default().into_owned()),
             EntryType::Char => {
@@ -288,6 +299,11 @@ impl Reader<'_> {
                 return Err(TarError::Unsupported { path: path.to_owned(), what });
             }
         })
+    }
+
+    fn sparse_file(&mut self, len: u64, segments: Vec<Segment>, path: &Path) -> Result<Kind, TarError> {
+        let ranges = segments.iter().map(|segment| segment.at..segment.at + segment.len);
+        self.file(FileData::sparse(len, self.contents.len() as u64, ranges), segments, path)
     }
 
     fn file(&mut self, data: FileData, segments: Vec<Segment>, path: &Path) -> Result<Kind, TarError> {

@@ -1,10 +1,10 @@
 //! Where the content of an archive's files lies in the archive, and reading it there.
 //!
-//! A sparse file of GNU tar is a list of segments: the first four in the header, more in blocks behind it, then the data
-//! of all, one behind the other.
+//! A sparse file is a list of segments and then the data of all, one behind the other. In the format of GNU tar the first
+//! four are in the header, more in blocks behind it; in that of pax they are lines of text before the data.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -91,8 +91,7 @@ impl Seek for TarFile<'_> {
 /// Length and segments of a sparse file whose header ends at `position` in the archive.
 pub(super) fn sparse_map(header: &Header, position: u64, archive: &File) -> io::Result<(u64, Vec<Segment>)> {
     let gnu = header.as_gnu().ok_or(io::ErrorKind::InvalidData)?;
-    let mut segments = Vec::new();
-    let mut position = position;
+    let (mut segments, mut position) = (Vec::new(), position);
     add_all(&gnu.sparse, &mut segments)?;
     let mut goes_on = gnu.is_extended();
     while goes_on {
@@ -103,8 +102,33 @@ pub(super) fn sparse_map(header: &Header, position: u64, archive: &File) -> io::
         goes_on = more.is_extended();
     }
     let len = gnu.real_size()?;
+    place(&mut segments, len, position)?;
+    Ok((len, segments))
+}
+
+/// Segments of a sparse file of `len` bytes in format 1.0 of pax: the data of the entry, `stored` bytes from `position`
+/// on, begins with their number, places and lengths, a line each, in whole records.
+pub(super) fn pax_map(len: u64, position: u64, stored: u64, archive: &File) -> io::Result<Vec<Segment>> {
+    let all = [Segment { at: 0, len: stored, start: position }];
+    let mut lines = BufReader::new(TarFile { archive, segments: &all, len: stored, at: 0 });
+    let mut read = 0;
+    let mut number = || -> io::Result<u64> {
+        let mut line = String::new();
+        read += lines.read_line(&mut line)? as u64;
+        line.trim_end_matches('\n').parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    };
+    let mut segments = Vec::new();
+    for _ in 0..number()? {
+        segments.push(Segment { at: number()?, len: number()?, start: 0 });
+    }
+    place(&mut segments, len, position + read.next_multiple_of(RECORD_BYTES))?;
+    Ok(segments)
+}
+
+/// Gives segments their places in the archive, one behind the other, if they are in order and within the file.
+fn place(segments: &mut [Segment], len: u64, mut position: u64) -> io::Result<()> {
     let mut end = 0;
-    for segment in &mut segments {
+    for segment in segments {
         if segment.at < end || segment.at.checked_add(segment.len).is_none_or(|end| end > len) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -115,7 +139,7 @@ pub(super) fn sparse_map(header: &Header, position: u64, archive: &File) -> io::
         segment.start = position;
         position += segment.len;
     }
-    Ok((len, segments))
+    Ok(())
 }
 
 fn add_all(headers: &[GnuSparseHeader], segments: &mut Vec<Segment>) -> io::Result<()> {
