@@ -109,8 +109,10 @@ pub fn fork<C: Calls>(
     if fs::symlink_metadata(&place.fork).is_ok() {
         return already(snapshot, &place, skips);
     }
+    let goes_on = fs::symlink_metadata(&place.temporary).is_ok();
     let making = place.begin()?;
-    let made = copy_tree(snapshot, &place.temporary, skips, reflink).and_then(|forked| {
+    let shares_memory = goes_on && planted::is_active("hardlink-memory");
+    let made = copy_tree((snapshot, &place.temporary), skips, reflink, shares_memory).and_then(|forked| {
         place.finish()?;
         Ok(forked)
     });
@@ -292,11 +294,12 @@ pub(crate) fn entries(snapshot: &Path, skips: &Skips) -> Result<Vec<Entry>, Fork
     Ok(found)
 }
 
+/// Copies everything. `shares_memory`, a deliberate bug, hard-links the biggest file.
 fn copy_tree<C: Calls>(
-    snapshot: &Path,
-    target: &Path,
+    (snapshot, target): (&Path, &Path),
     skips: &Skips,
     reflink: &mut Reflink<C>,
+    shares_memory: bool,
 ) -> Result<Forked, ForkError> {
     let mut forked = Forked::default();
     let mut dirs = Vec::new();
@@ -314,7 +317,7 @@ fn copy_tree<C: Calls>(
             }
             Kind::File { len_bytes } => {
                 let source = snapshot.join(&entry.path);
-                if planted::is_active("hardlink-memory") && biggest == Some(place) {
+                if shares_memory && biggest == Some(place) {
                     fs::hard_link(&source, &path).map_err(failed("linked", &path))?;
                 } else {
                     copy_file(&source, &path, reflink)?;
