@@ -15,7 +15,7 @@ use scenarios::programs;
 pub const TOOLS_VARIABLE: &str = "KILLPOINT_TOOLS";
 
 /// Tools of the project that link the in-process hook.
-const OWN_TOOLS: &[&str] = &["resizer"];
+const OWN_TOOLS: &[&str] = &["image-tools", "resizer"];
 
 /// What a tool has to be able to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
