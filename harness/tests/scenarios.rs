@@ -20,6 +20,10 @@ fn main() -> ExitCode {
             trials.push(trial(format!("open::{name}"), name, move || finds_what_is_expected(name)));
             continue;
         }
+        if shipped.is_image() {
+            trials.push(trial(format!("image::{name}"), name, move || holds_at_every_point(name)));
+            continue;
+        }
         trials.push(trial(format!("in_process::{name}"), name, move || passes(name, "in-process")));
         trials.push(trial(format!("fuse::{name}"), name, move || passes(name, "fuse")));
     }
@@ -28,8 +32,19 @@ fn main() -> ExitCode {
         let name = format!("planted::{bug}");
         trials.push(trial(name, "mixed-layout", move || is_caught_and_brought_back(bug, oracle)));
     }
+    for (bug, scenario) in IMAGE_BUGS {
+        trials.push(trial(format!("planted::{bug}"), scenario, move || is_found_by_a_sweep(bug, scenario)));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
+
+/// Planted bugs of the image tools, and the scenarios that are there to find them.
+const IMAGE_BUGS: [(&str, &str); 4] = [
+    ("chain-error-is-end", "gc-torn-overlay"),
+    ("grace-0", "gc-flood"),
+    ("hardlink-memory", "fork-life"),
+    ("no-reserve", "admit-need"),
+];
 
 /// A case that needs what a scenario requires.
 fn trial(
@@ -116,6 +131,28 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
         if output.status.code() != Some(1) {
             return Err(format!("{what} does not fail again: {}", text_of(&output)).into());
         }
+    }
+    Ok(())
+}
+
+/// Every crash point of a tool of ours: nothing is found.
+fn holds_at_every_point(scenario: &str) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let output = bench.killpoint("sweep", &[scenario, "--seed", "1", "--live-checks", "5"]).output()?;
+    if output.status.code() != Some(0) {
+        return Err(format!("expected exit 0: {}", text_of(&output)).into());
+    }
+    let report = bench.report();
+    expect(report["points"]["explored"] == report["points"]["planned"], "every point", &report)?;
+    expect(report["states"]["judged"].as_u64() > Some(1), "inner states", &report)
+}
+
+fn is_found_by_a_sweep(bug: &str, scenario: &str) -> Result<(), Failed> {
+    let bench = Bench::new();
+    let output =
+        bench.killpoint("sweep", &[scenario, "--seed", "1", "--live-checks", "0", "--bug", bug]).output()?;
+    if output.status.code() != Some(1) {
+        return Err(format!("expected exit 1: {}", text_of(&output)).into());
     }
     Ok(())
 }

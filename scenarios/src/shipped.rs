@@ -25,6 +25,12 @@ impl Shipped {
     pub fn is_open(&self) -> bool {
         self.path.starts_with("open/")
     }
+
+    /// Whether it is about the project's image tools.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.path.starts_with("image/")
+    }
 }
 
 /// A row of the table: path, text, and for an open one the texts of its helpers.
@@ -44,12 +50,26 @@ macro_rules! open {
         )
     };
 }
+macro_rules! image {
+    ($name:literal, $($asset:literal),* $(,)?) => {
+        (
+            concat!("image/", $name, ".toml"),
+            include_str!(concat!("../image/", $name, ".toml")),
+            &[$(($asset, include_str!(concat!("../image/", $asset)))),*],
+        )
+    };
+}
 
 /// Every file, sorted by name.
 const FILES: &[Row] = &[
+    image!("admit-need", "gc-chains.sh", "gc-home.sh", "gc-kept.sh"),
     own!("content-heavy"),
     own!("entries-128"),
     own!("ext4-relocate"),
+    image!("fork-life", "fork-diff.sh", "fork-snapshot.sh"),
+    image!("gc-flood", "gc-flood-home.sh", "gc-flood-live.sh", "gc-flood.sh"),
+    image!("gc-scale", "gc-chains.sh", "gc-home.sh", "gc-kept.sh"),
+    image!("gc-torn-overlay", "gc-torn-overlay-home.sh"),
     own!("grown-disk"),
     open!("growpart", "gpt-disk.sh", "growpart.expected.json"),
     own!("mixed-layout"),
@@ -74,7 +94,7 @@ const FILES: &[Row] = &[
 pub fn shipped() -> &'static [Shipped] {
     static LIST: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
         let shipped = |(path, text, assets): &Row| Shipped {
-            name: path.trim_start_matches("open/").trim_end_matches(".toml"),
+            name: path.rsplit('/').next().unwrap_or(path).trim_end_matches(".toml"),
             summary: summary(text),
             text,
             path,

@@ -27,7 +27,7 @@ macro_rules! fixtures {
 
         #[test]
         fn every_declared_disk_that_ships_is_among_these_tests() {
-            let own = shipped().iter().filter(|shipped| !shipped.is_open());
+            let own = shipped().iter().filter(|shipped| !shipped.is_open() && !shipped.is_image());
             let shipped: Vec<_> = own.map(|shipped| shipped.name).collect();
             assert_eq!(shipped, [$($name),*]);
         }

@@ -24,10 +24,10 @@ fn all() -> Vec<scenarios::Resolved> {
 }
 
 #[test]
-fn the_list_is_the_files_that_lie_in_the_two_folders() {
+fn the_list_is_the_files_that_lie_in_the_three_folders() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = BTreeSet::new();
-    for folder in ["", "open/"] {
+    for folder in ["", "image/", "open/"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".toml") && name != "Cargo.toml" {
@@ -44,25 +44,28 @@ fn the_list_is_the_files_that_lie_in_the_two_folders() {
 
 /// A helper that is not embedded would be missing in an installed binary, and one that nothing uses is a leftover.
 #[test]
-fn an_open_scenario_embeds_exactly_the_helpers_that_it_uses() {
+fn a_scenario_with_helpers_embeds_exactly_those_that_it_uses() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut used = BTreeSet::new();
-    for shipped in shipped().iter().filter(|shipped| shipped.is_open()) {
-        let embedded = load(shipped.name, None).unwrap();
-        let file = load(root.join(shipped.path).to_str().unwrap(), None).unwrap();
-        assert_eq!(embedded.digest(), file.digest(), "{}", shipped.name);
-        assert_eq!(embedded.expected, file.expected, "{}", shipped.name);
-        let expected = embedded.scenario.expect.iter().map(|expect| expect.findings.clone());
-        let needed: BTreeSet<String> = embedded.named.keys().cloned().chain(expected).collect();
-        assert_eq!(embedded.assets.keys().cloned().collect::<BTreeSet<_>>(), needed, "{}", shipped.name);
-        used.extend(needed);
+    for folder in ["image", "open"] {
+        let mut used = BTreeSet::new();
+        for shipped in shipped().iter().filter(|shipped| Path::new(shipped.path).starts_with(folder)) {
+            let embedded = load(shipped.name, None).unwrap();
+            let file = load(root.join(shipped.path).to_str().unwrap(), None).unwrap();
+            assert_eq!(embedded.digest(), file.digest(), "{}", shipped.name);
+            assert_eq!(embedded.expected, file.expected, "{}", shipped.name);
+            let expected = embedded.scenario.expect.iter().map(|expect| expect.findings.clone());
+            let needed: BTreeSet<String> = embedded.named.keys().cloned().chain(expected).collect();
+            let assets = embedded.assets.keys().cloned().collect::<BTreeSet<_>>();
+            assert_eq!(assets, needed, "{}", shipped.name);
+            used.extend(needed);
+        }
+        let helpers: BTreeSet<String> = fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".toml"))
+            .collect();
+        assert_eq!(helpers, used);
     }
-    let helpers: BTreeSet<String> = fs::read_dir(root.join("open"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".toml"))
-        .collect();
-    assert_eq!(helpers, used);
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn the_cache_key_follows_the_fixture_alone() {
 /// A scenario of the resizer without these would pass with a tool that loses data.
 #[test]
 fn each_scenario_asks_for_the_table_at_crash_and_end_and_for_content() {
-    for shipped in shipped().iter().filter(|shipped| !shipped.is_open()) {
+    for shipped in shipped().iter().filter(|shipped| !shipped.is_open() && !shipped.is_image()) {
         let scenario = load(shipped.name, None).unwrap().scenario;
         let kinds: Vec<String> = scenario
             .oracle
