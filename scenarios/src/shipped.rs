@@ -62,13 +62,13 @@ macro_rules! image {
 
 /// Every file, sorted by name.
 const FILES: &[Row] = &[
-    image!("admit-need", "gc-chains.sh", "gc-home.sh", "gc-kept.sh"),
+    image!("admit-need", "gc-chains.sh", "gc-home.sh"),
     own!("content-heavy"),
     own!("entries-128"),
     own!("ext4-relocate"),
     image!("fork-life", "fork-diff.sh", "fork-snapshot.sh"),
     image!("gc-flood", "gc-flood-home.sh", "gc-flood-live.sh", "gc-flood.sh"),
-    image!("gc-scale", "gc-chains.sh", "gc-home.sh", "gc-kept.sh"),
+    image!("gc-scale", "gc-chains.sh", "gc-home.sh"),
     image!("gc-torn-overlay", "gc-torn-overlay-home.sh"),
     own!("grown-disk"),
     open!("growpart", "gpt-disk.sh", "growpart.expected.json"),
