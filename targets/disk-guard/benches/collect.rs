@@ -29,7 +29,9 @@ fn main() -> ExitCode {
         assert_eq!((collected.deleted.len(), collected.pinned), (IMAGES - CHAINS, CHAINS as u64));
     });
     let images = home.join("images/disk-images");
-    let find = quickest(|| run("find", &[images.to_str().expect("text"), "-name", "*.ext4", "-printf", "%T@ %p\\n"]));
+    let find = quickest(|| {
+        run("find", &[images.to_str().expect("text"), "-name", "*.ext4", "-printf", "%T@ %p\\n"])
+    });
     let chains = quickest(|| {
         for number in 0..SAMPLE {
             let overlay = home.join(format!("boxes/box-{number}/disks/root.qcow2"));

@@ -76,7 +76,10 @@ fn measure(mount: &Path) -> (Duration, Duration) {
     };
     for _ in 0..RUNS {
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-tools"));
-        fork = fork.min(timed(&mut [command.arg("fork").args([&snapshot, &copy]).stdout(std::process::Stdio::null())]));
+        fork = fork.min(timed(&mut [command
+            .arg("fork")
+            .args([&snapshot, &copy])
+            .stdout(std::process::Stdio::null())]));
         let mut copied = Command::new("cp");
         copied.args(["-r", "--reflink=always"]).args([&snapshot, &copy]);
         let mut flushed = Command::new("sync");

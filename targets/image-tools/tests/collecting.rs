@@ -220,7 +220,8 @@ fn flood_of(grace: Duration) -> Vec<String> {
             let mut collections = 0_u32;
             while !done.load(Ordering::Relaxed) {
                 let collected = Collector { grace, ..Collector::new(&top) }.collect().unwrap();
-                assert!(collected.unreadable.is_empty(), "{:?}", collected.unreadable);
+                // What was lost already can't be read any more.
+                assert!(collected.unreadable.is_empty() || grace.is_zero(), "{:?}", collected.unreadable);
                 collections += 1;
             }
             collections

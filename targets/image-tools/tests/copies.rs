@@ -147,7 +147,7 @@ fn reflinks_are_off_for_good_once_one_is_not_supported() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("memory");
     fs::write(&source, "abc").unwrap();
-    for errno in [
+    let unsupported = [
         Errno::EINVAL,
         Errno::ENOTSUP,
         Errno::EOPNOTSUPP,
@@ -155,11 +155,12 @@ fn reflinks_are_off_for_good_once_one_is_not_supported() {
         Errno::ETXTBSY,
         Errno::EISDIR,
         Errno::ENOTTY,
-    ] {
+    ];
+    for (place, errno) in unsupported.into_iter().enumerate() {
         let mut faulty = Faulty { clone: Some(errno), ..Faulty::default() };
         let mut reflink = Reflink::with_calls(&mut faulty, true);
         for number in 0..3 {
-            let copy = dir.path().join(format!("{errno}-{number}"));
+            let copy = dir.path().join(format!("{place}-{number}"));
             copy_file(&source, &copy, &mut reflink).unwrap();
             assert_eq!(fs::read(&copy).unwrap(), b"abc");
         }

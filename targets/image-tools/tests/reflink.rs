@@ -94,7 +94,10 @@ impl Xfs {
 
     fn is_forked(&self, to: &Path) {
         for name in ["memory", "config"] {
-            assert!(fs::read(self.path("vm").join(name)).unwrap() == fs::read(to.join(name)).unwrap(), "{name}");
+            assert!(
+                fs::read(self.path("vm").join(name)).unwrap() == fs::read(to.join(name)).unwrap(),
+                "{name}"
+            );
         }
     }
 }
