@@ -111,7 +111,7 @@ fn what_happens_to_the_copy_alone_is_no_matter() {
             .expect("a link");
         fs::hard_link(bench.volume().join("vm/memory"), bench.volume().join("vm/also")).expect("a link");
         assert_eq!(bench.outcome("isolation"), Outcome::Held, "{seen:?}");
-        fs::remove_dir_all(bench.volume().join("forks")).expect("remove");
+        fs::remove_dir_all(bench.volume().join("forks/one")).expect("remove");
         assert_eq!(bench.outcome("isolation"), Outcome::Held, "{seen:?}");
     }
 }

@@ -101,13 +101,15 @@ fn table(real: Duration, dry_run: Duration, find: Duration, chains: Duration) ->
     let by_hand = find + chains;
     format!(
         "# Cost of a collection\n\n`cargo bench -p disk-guard --bench collect -- --save`\n\n\
-         {IMAGES} images, {CHAINS} of them each needed by an overlay; quickest of {RUNS}, the deletion once.\n\n\
+         {IMAGES} images, {CHAINS} of them each needed by an overlay; quickest of {RUNS}, the deletion once. Built with profile \
+         {profile}.\n\n\
          | what | figure |\n|---|---|\n\
          | **the collection, {deleted} images deleted and the folder flushed** | **{real}** (target {target}) |\n\
          | dry run: list, read the chains, look at each image again | {dry_run} |\n\
          | `find` lists the images | {find} |\n\
          | `qemu-img info --backing-chain` of {CHAINS} overlays, from a sample of {SAMPLE} | {chains} |\n\
          | **both of them / the dry run** | **{ratio:.0}** |\n",
+        profile = if cfg!(debug_assertions) { "dev" } else { "bench" },
         deleted = IMAGES - CHAINS,
         real = ms(real),
         target = ms(TARGET),

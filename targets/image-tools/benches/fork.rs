@@ -93,7 +93,8 @@ fn table(fork: Duration, cp: Duration, ratio: f64) -> String {
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
     format!(
         "# Cost of a fork\n\n`cargo bench -p image-tools --bench fork -- --save`\n\n\
-         A snapshot of {} MiB, {} MiB of it data, on an XFS with reflinks; quickest of {RUNS}.\n\n\
+         A snapshot of {} MiB, {} MiB of it data, on an XFS with reflinks; quickest of {RUNS}. Built with profile \
+         {profile}.\n\n\
          | what | figure |\n|---|---|\n\
          | `image-tools fork` | {} |\n\
          | `cp -r --reflink=always`, then `sync` of what it made | {} |\n\
@@ -102,5 +103,6 @@ fn table(fork: Duration, cp: Duration, ratio: f64) -> String {
         (MEMORY_BYTES / STRIDE_BYTES * PIECE_BYTES) >> 20,
         ms(fork),
         ms(cp),
+        profile = if cfg!(debug_assertions) { "dev" } else { "bench" },
     )
 }
