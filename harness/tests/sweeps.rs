@@ -301,7 +301,8 @@ fn the_recorded_mutations_are_as_many_as_strace_counts() {
         .arg(&disk)
         .output()
         .unwrap();
-    let seen: Value = serde_json::from_slice(&preflight.stdout).expect(&text_of(&preflight));
+    let seen: Value =
+        serde_json::from_slice(&preflight.stdout).unwrap_or_else(|_| panic!("{}", text_of(&preflight)));
     let phase = &seen["phases"][0];
     let recorded = phase["ops"].as_u64().unwrap() - phase["flushes"].as_u64().unwrap();
 

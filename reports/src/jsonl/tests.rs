@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
-    CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill, Point,
-    Seam, Stream, Verdict,
+    AskedOf, CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill,
+    Point, Seam, Stream, Verdict,
 };
 
 fn record(dir: &Path, events: &[Event]) {
