@@ -17,8 +17,8 @@ use crate::ground::{Ground, full_check};
 use crate::prepare::{Prepared, PreparedPhase};
 use crate::process::{Aim, Anchor};
 use crate::record::{Origin, Place, Recorder};
+use crate::room::Room;
 use crate::stage::Cut;
-use crate::workdir;
 
 /// A kill that came too late is made up for by another one, so many times.
 const TRIES_PER_KILL: u32 = 12;
@@ -35,9 +35,6 @@ struct Aiming {
     by_clock: bool,
 }
 
-/// Below this the run directory counts as full.
-const RUN_DIR_FULL_BELOW_BYTES: u64 = 1 << 20;
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -51,6 +48,8 @@ pub struct Limits {
     pub kills: RangeInclusive<u32>,
     /// Findings after which no iteration begins.
     pub findings: Option<u64>,
+    /// Bytes that have to stay free on the disks that the campaign uses; by their size where none is given.
+    pub min_free_bytes: Option<u64>,
 }
 
 /// Runs a campaign. What was done until an error is in the stream.
@@ -58,14 +57,15 @@ pub struct Limits {
 pub struct Campaign<'a> {
     prepared: &'a mut Prepared,
     limits: Limits,
-    run_dir: &'a Path,
+    room: Room,
     recorder: Recorder,
 }
 
 impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
-    pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &'a Path) -> Self {
-        Self { prepared, limits, run_dir, recorder: Recorder::new(origin, run_dir) }
+    pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &Path) -> Self {
+        let room = Room::new(&prepared.ground.work, run_dir, limits.min_free_bytes);
+        Self { prepared, limits, room, recorder: Recorder::new(origin, run_dir) }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -77,7 +77,7 @@ impl<'a> Campaign<'a> {
             && self.limits.findings.is_none_or(|n| self.recorder.findings() < n)
         {
             iteration += 1;
-            self.check_room()?;
+            self.check_room(stream)?;
             stream.emit(&Event::IterationStarted { iteration })?;
             for phase in 0..self.prepared.phases.len() {
                 self.kill_phase(iteration, phase, stream)?;
@@ -86,11 +86,10 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    fn check_room(&self) -> Result<(), Error> {
+    fn check_room(&mut self, stream: &mut Stream) -> Result<(), Error> {
         full_check(&self.prepared.ground.work)?;
-        let free_bytes = workdir::free_bytes(self.run_dir).map_err(Error::io(self.run_dir))?;
-        if free_bytes < RUN_DIR_FULL_BELOW_BYTES {
-            return Err(Error::RunDirFull { path: self.run_dir.to_owned(), free_bytes });
+        for text in self.room.check()? {
+            stream.emit(&Event::Warning { text })?;
         }
         Ok(())
     }

@@ -156,6 +156,10 @@ pub struct RunArgs {
     /// Begin no iteration after so many findings
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_findings: Option<u64>,
+    /// End with less than this free on the disks that the campaign uses, such as 1GiB [default: 64 MiB, or a sixteenth of
+    /// a disk below 1 GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub min_free: Option<u64>,
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,
@@ -470,6 +474,11 @@ fn parse_kills(text: &str) -> Result<RangeInclusive<u32>, String> {
         Some((min, max)) if min <= max => Ok(min..=max),
         _ => Err(format!("expected N or MIN-MAX between 1 and {MAX_KILLS}, such as 1-4")),
     }
+}
+
+/// A size as `bytesize` reads it.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
 #[cfg(test)]

@@ -246,14 +246,21 @@ pub enum Error {
         /// Bytes left.
         free_bytes: u64,
     },
-    /// The run directory is full.
-    #[error("the disk under the run directory `{path}` is full ({free} free); what was done is kept",
-        free = bytesize::ByteSize(*free_bytes))]
-    RunDirFull {
-        /// Run directory.
+    /// A disk of the campaign has no room left.
+    #[error(
+        "the disk of the {name} `{path}` is too full: {free} free, and {floor} have to stay; what was done is kept, so free \
+         some space, or lower the floor with --min-free",
+        free = bytesize::ByteSize(*free_bytes), floor = bytesize::ByteSize(*floor_bytes)
+    )]
+    RoomUsedUp {
+        /// What it is to the campaign.
+        name: &'static str,
+        /// Where.
         path: PathBuf,
         /// Bytes left.
         free_bytes: u64,
+        /// Bytes that have to stay.
+        floor_bytes: u64,
     },
     /// The scenario can't be printed.
     #[error("the scenario can't be printed")]
@@ -350,7 +357,7 @@ impl Error {
             | Self::Volume(_)
             | Self::State(_)
             | Self::WorkDirFull { .. }
-            | Self::RunDirFull { .. }
+            | Self::RoomUsedUp { .. }
             | Self::Show(_)
             | Self::Json(_)
             | Self::Signals { .. }

@@ -31,6 +31,7 @@ pub mod programs;
 pub mod ranges;
 pub mod record;
 pub mod repro;
+pub mod room;
 pub mod rundir;
 pub mod seam;
 pub mod seeds;

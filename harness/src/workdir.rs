@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use disk_guard::{Space, collect_stale_work_dirs};
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 const PREFIX: &str = "killpoint-work-";
@@ -115,8 +115,7 @@ impl Drop for WorkDir {
 
 /// Bytes that an unprivileged process could still write below a path.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let stat = statvfs(path)?;
-    Ok(stat.blocks_available() * stat.fragment_size())
+    Space::of(path).map(|space| space.free_bytes)
 }
 
 /// Empties a directory, as a reboot does with a temporary one.
@@ -132,19 +131,14 @@ pub fn wipe(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes areas whose owner is gone, which shows in their lock being free.
-fn remove_abandoned(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
-            continue;
-        }
+/// Removes the areas in a directory whose owner is gone, which shows in their lock being free.
+pub fn remove_abandoned(parent: &Path) {
+    // What can't be removed is in nobody's way but for the space that it takes.
+    let _ = collect_stale_work_dirs(parent, PREFIX, |area| {
         // An area that is just being made has no lock file yet, and is left alone.
-        let Ok(lock) = File::open(entry.path().join(LOCK_FILE)) else { continue };
-        if Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok() {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
+        let Ok(lock) = File::open(area.join(LOCK_FILE)) else { return true };
+        Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err()
+    });
 }
 
 #[cfg(test)]

@@ -282,6 +282,12 @@ pub enum Problem {
     /// An `untouched` oracle without anything to guard.
     #[error("the oracle guards nothing: write `partitions`, `ranges` or `files`")]
     NothingUntouched,
+    /// An `isolation` oracle of folders that are one, or in one another.
+    #[error("the fork can't be in `{0}`, nor that in the fork: write two folders that lie apart")]
+    NotApart(String),
+    /// A folder with nothing to guard.
+    #[error("`{0}` is no folder with files when the phase starts")]
+    NoFolder(String),
     /// A mask of another form.
     #[error(
         "`{0}` is no mask: write `unallocated` or a byte range such as `0x1000+512` or `disk.img:0x1000+512`"

@@ -59,10 +59,15 @@ macro_rules! image {
 
 /// Every file, sorted by name.
 const FILES: &[Row] = &[
+    image!("admit-need", "gc-chains.sh", "gc-home.sh"),
     image!("clone-file", "old-or-new.sh", "rootfs.sh"),
     own!("content-heavy"),
     own!("entries-128"),
     own!("ext4-relocate"),
+    image!("fork-life", "fork-diff.sh", "fork-snapshot.sh"),
+    image!("gc-flood", "gc-flood-home.sh", "gc-flood-live.sh", "gc-flood.sh"),
+    image!("gc-scale", "gc-chains.sh", "gc-home.sh"),
+    image!("gc-torn-overlay", "gc-torn-overlay-home.sh"),
     own!("grown-disk"),
     open!("growpart", "gpt-disk.sh", "growpart.expected.json"),
     image!("image-from-tar", "old-or-new.sh", "tree.sh"),

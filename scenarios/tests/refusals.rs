@@ -98,6 +98,8 @@ const OPEN_MISTAKES: &[(&str, &str, &str, &str)] = &[
     ),
     ("nothing-untouched", "growpart", "partitions = [\"boot\", \"root\"]\nranges = [\"17M+16M\"]", ""),
     ("bad-range", "growpart", "ranges = [\"17M+16M\"]", "ranges = [\"17M-33M\"]"),
+    ("isolation-of-one-folder", "fork-life", "fork = \"copy\"", "fork = \"vm/copy\""),
+    ("isolation-outside", "fork-life", "source = \"vm\"", "source = \"../vm\""),
     ("untouched-file-outside", "growpart", "ranges = [\"17M+16M\"]", "files = [\"/etc/passwd\"]"),
     ("bad-offset", "resize2fs-grow", "fs = \"ext4\"", "offset = \"first\""),
     ("offset-and-partitions", "resize2fs-grow", "fs = \"ext4\"", "offset = \"1M\"\npartitions = [\"1\"]"),

@@ -89,6 +89,7 @@ pub(super) fn run(args: RunArgs) -> Result<Exit, Error> {
         time: args.time,
         kills: args.kills.clone(),
         findings: args.max_findings,
+        min_free_bytes: args.min_free,
     };
     let mut exits = Vec::new();
     for one in loaded {

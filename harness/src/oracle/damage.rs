@@ -12,6 +12,7 @@ use crate::image::ReadAt;
 use crate::mask;
 
 use super::content::Expected;
+use super::isolation::Isolation;
 use super::spot::Spot;
 use super::subject::Disk;
 use super::untouched::Guard;
@@ -38,10 +39,14 @@ pub(super) type Patch = (u64, Vec<u8>);
 pub(super) enum Harm {
     /// These bytes, each at its offset.
     Bytes(Vec<Patch>),
-    /// It is removed. Only of a state in memory, as the next.
+    /// It is removed. Only of a state in memory, as all that follow.
     Gone,
     /// Another mode.
     Mode,
+    /// A copy takes its place, under the same name.
+    Replaced,
+    /// It gets this name as well.
+    Linked(PathBuf),
 }
 
 impl Damage {
@@ -113,8 +118,30 @@ pub(super) fn damages(kind: &CheckKind, world: &World) -> Result<Vec<Damage>, Or
             }
             Ok(found)
         }
+        CheckKind::Isolation(isolation) => of_source(isolation, world),
         CheckKind::Command(_) => Ok(Vec::new()),
     }
+}
+
+/// A source file that changes, that another takes the place of, and that the copy shares.
+fn of_source(isolation: &Isolation, world: &World) -> Result<Vec<Damage>, OracleError> {
+    let file = isolation.first_file();
+    let name = file.display();
+    let disk = world.baseline.disk(file)?;
+    let mut found = Vec::new();
+    if disk.len_bytes()? > 0 {
+        found.push(Damage::invert(&disk, file, &[(0, 1)], format!("a changed byte in `{name}`"))?);
+    }
+    if world.baseline.memory.is_some() {
+        let link = isolation.place_of_proof(&world.baseline);
+        let (replaced, linked) = (
+            format!("another file in the place of `{name}`"),
+            format!("a hard link from `{}` to `{name}`", link.display()),
+        );
+        found.push(Damage { what: replaced, file: file.to_owned(), harm: Harm::Replaced });
+        found.push(Damage { what: linked, file: file.to_owned(), harm: Harm::Linked(link) });
+    }
+    Ok(found)
 }
 
 /// A place in the baseline; `None` where the uninterrupted run leaves no such.

@@ -31,6 +31,8 @@ pub(super) struct Memory {
     order: VecDeque<Question>,
     /// Content ids of extents of the baseline's files on the host.
     pub baseline_ids: HashMap<(PathBuf, Range<u64>), ContentId>,
+    /// SHA-256 of images in memory.
+    pub sha256: HashMap<ContentId, [u8; 32]>,
 }
 
 impl Memory {

@@ -13,6 +13,7 @@ mod content;
 mod damage;
 mod error;
 mod fsck;
+mod isolation;
 mod memory;
 mod prove;
 mod run;
@@ -98,6 +99,7 @@ enum CheckKind {
     Fsck(fsck::Fsck),
     Content(content::Content),
     Command(command::Command),
+    Isolation(isolation::Isolation),
 }
 
 /// What all oracles of a set share.
@@ -216,17 +218,20 @@ impl Check {
             CheckKind::Fsck(_) => "fsck",
             CheckKind::Content(_) => "content",
             CheckKind::Command(command) => &command.name,
+            CheckKind::Isolation(_) => "isolation",
         }
     }
 
     /// Asks this oracle, unless it was asked about the same before.
     fn ask(&self, subject: &Subject<'_>, world: &mut World) -> Outcome {
         let number = self.number;
-        let question = subject.ids.map(|(state, volume)| match self.kind {
+        let question = subject.ids.and_then(|(state, volume)| match self.kind {
             CheckKind::Command(_) => {
-                Question::Command { number, id: state, told: command::told_id(subject.told) }
+                Some(Question::Command { number, id: state, told: command::told_id(subject.told) })
             }
-            _ => Question::Volume { number, id: volume },
+            // No content id tells one inode from another.
+            CheckKind::Isolation(_) => None,
+            _ => Some(Question::Volume { number, id: volume }),
         });
         if let Some(answer) = question.and_then(|question| world.memory.recall(&question)) {
             return answer;
@@ -249,6 +254,7 @@ impl Check {
             CheckKind::Fsck(fsck) => fsck.ask(self.number, subject, world),
             CheckKind::Content(content) => content.ask(self.number, subject, world),
             CheckKind::Command(command) => command.ask(subject, world),
+            CheckKind::Isolation(isolation) => isolation.ask(subject, world),
         }
     }
 }

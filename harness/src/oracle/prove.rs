@@ -196,7 +196,7 @@ impl Damage {
         let patches = match &self.harm {
             Harm::Bytes(patches) => patches.as_slice(),
             // Made for states in memory only.
-            Harm::Gone | Harm::Mode => &[],
+            Harm::Gone | Harm::Mode | Harm::Replaced | Harm::Linked(_) => &[],
         };
         let file = File::open(&path).map_err(at(&path))?;
         let undo = patches.iter().map(|(offset, bytes)| {
@@ -221,6 +221,19 @@ impl Damage {
                 state.insert_file(&path, image)?;
             }
             Harm::Gone => state.remove_tree(&path)?,
+            Harm::Replaced => {
+                let image = state.file(&path).ok_or_else(lost)?.clone();
+                state.remove_tree(&path)?;
+                state.insert_file(&path, image)?;
+            }
+            Harm::Linked(link) => {
+                let link = Path::new(VOLUME).join(link);
+                let (dir, name) = link.parent().zip(link.file_name()).ok_or_else(lost)?;
+                let (ino, parent) = (state.resolve(&path), state.resolve(dir));
+                let (ino, parent) = ino.zip(parent).ok_or_else(lost)?;
+                let link = Mutation::Link { ino, parent, name: name.to_owned() };
+                state.apply(&link, Timestamp::default())?;
+            }
             Harm::Mode => {
                 let ino = state.resolve(&path).ok_or_else(lost)?;
                 let mode = state.node(ino).ok_or_else(lost)?.attr.mode ^ 0o001;

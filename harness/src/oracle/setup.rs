@@ -14,7 +14,9 @@ use crate::image::View;
 use super::command::Command;
 use super::content::Content;
 use super::fsck::Fsck;
-use super::subject::{Disk, ExtentId, Subject};
+use super::isolation::Isolation;
+use super::memory::Memory;
+use super::subject::{Disk, ExtentId, Side, Subject};
 use super::table::Table;
 use super::untouched::Untouched;
 use super::{CheckKind, OracleError, Told, World, at};
@@ -72,6 +74,9 @@ impl<'a> Setup<'a> {
             }
             Oracle::Command { name, run, pass, not_measured, time_limit, prove, .. } => {
                 self.command(name, run, (pass, not_measured), time_limit, prove.as_ref())
+            }
+            Oracle::Isolation { source, fork, .. } => {
+                Some(CheckKind::Isolation(Isolation::new(self, source, fork)?))
             }
         })
     }
@@ -137,6 +142,17 @@ impl<'a> Setup<'a> {
         let mut path = vec![Step::from("oracle"), Step::from(self.place), Step::from(key)];
         path.extend(item.map(Step::from));
         OracleError::Scenario(Box::new(self.resolved.error_at(&path, problem)))
+    }
+
+    /// The volume when the phase starts, and what oracles share.
+    pub fn start(&mut self) -> (&Side, &mut Memory) {
+        let World { start, memory, .. } = &mut *self.world;
+        (start, memory)
+    }
+
+    /// Notes what an oracle can't look at here.
+    pub fn not_tested(&mut self, what: String) {
+        self.not_tested.push(what);
     }
 
     /// Notes that something is left out for want of a program.

@@ -9,4 +9,5 @@ mod checkers;
 mod commands;
 mod damages;
 mod disk;
+mod isolation;
 mod trees;

@@ -148,6 +148,20 @@ pub enum Oracle {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prove: Option<Vec<String>>,
     },
+    /// A copy shares nothing with its source: each file of the source keeps inode and SHA-256, and no file of it has a
+    /// name outside that it had not when the phase started.
+    Isolation {
+        /// Folder inside the volume that is copied.
+        source: String,
+        /// Folder inside the volume that the copy is in.
+        fork: String,
+        /// When it is asked.
+        #[serde(default = "default_both")]
+        at: At,
+        /// Only in these phases (default: all).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        phases: Vec<String>,
+    },
     /// A further run after the resume writes nothing.
     Idempotent {},
 }
@@ -163,6 +177,7 @@ impl Oracle {
             Self::Fsck { .. } => "fsck",
             Self::Content { .. } => "content",
             Self::Command { .. } => "command",
+            Self::Isolation { .. } => "isolation",
             Self::Idempotent {} => "idempotent",
         }
     }
@@ -175,7 +190,8 @@ impl Oracle {
             | Self::Untouched { at, .. }
             | Self::Fsck { at, .. }
             | Self::Content { at, .. }
-            | Self::Command { at, .. } => *at,
+            | Self::Command { at, .. }
+            | Self::Isolation { at, .. } => *at,
             Self::Baseline { .. } | Self::Idempotent {} => At::End,
         }
     }
@@ -188,7 +204,8 @@ impl Oracle {
             | Self::Untouched { phases, .. }
             | Self::Fsck { phases, .. }
             | Self::Content { phases, .. }
-            | Self::Command { phases, .. } => phases,
+            | Self::Command { phases, .. }
+            | Self::Isolation { phases, .. } => phases,
             Self::Baseline { .. } | Self::Idempotent {} => &[],
         }
     }
@@ -206,7 +223,9 @@ impl Oracle {
             Self::Gpt { file, .. } | Self::Fsck { file, .. } | Self::Content { file, .. } => Some(file),
             Self::Untouched { partitions, ranges, .. } if partitions.is_empty() && ranges.is_empty() => None,
             Self::Untouched { file, .. } => Some(file),
-            Self::Baseline { .. } | Self::Command { .. } | Self::Idempotent {} => None,
+            Self::Baseline { .. } | Self::Command { .. } | Self::Isolation { .. } | Self::Idempotent {} => {
+                None
+            }
         }
     }
 
@@ -217,7 +236,11 @@ impl Oracle {
             Self::Untouched { partitions, .. }
             | Self::Fsck { partitions, .. }
             | Self::Content { partitions, .. } => partitions,
-            Self::Baseline { .. } | Self::Gpt { .. } | Self::Command { .. } | Self::Idempotent {} => &[],
+            Self::Baseline { .. }
+            | Self::Gpt { .. }
+            | Self::Command { .. }
+            | Self::Isolation { .. }
+            | Self::Idempotent {} => &[],
         }
     }
 }
@@ -251,6 +274,9 @@ pub enum GptNeed {
 
 fn default_accept() -> Vec<Accept> {
     vec![Accept::New]
+}
+fn default_both() -> At {
+    At::Both
 }
 fn default_pass() -> Vec<i32> {
     vec![0]

@@ -2,6 +2,7 @@
 //! known before the fixture is built, and every string that selects something can be read.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::{duration, volume_path};
 use crate::error::{Fault, Problem};
@@ -132,6 +133,14 @@ fn strings(oracle: &Oracle, place: usize) -> Result<(), Fault> {
                 return Err(Fault::new(item("not_measured", at), Problem::TwoMeanings(not_measured[at])));
             }
             duration(time_limit, path("time_limit"))?;
+        }
+        Oracle::Isolation { source, fork, .. } => {
+            volume_path(source, path("source"))?;
+            volume_path(fork, path("fork"))?;
+            let (above, below) = (Path::new(source), Path::new(fork));
+            if above.starts_with(below) || below.starts_with(above) {
+                return Err(Fault::new(path("fork"), Problem::NotApart(source.clone())));
+            }
         }
         Oracle::Gpt { .. } | Oracle::Idempotent {} => {}
     }

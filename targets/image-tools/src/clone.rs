@@ -4,16 +4,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ext4_writer::staged::{StageError, StagedFile};
-use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
-use rustix::io::Errno;
 
+use crate::copy::{CopyError, Reflink, copy_content};
 use crate::planted;
 
-const BUFFER_BYTES: usize = 1 << 20;
 /// The bits of a mode that are kept.
 const MODE_BITS: u32 = 0o7777;
 
@@ -35,7 +33,7 @@ pub enum CloneError {
         /// What was given.
         path: PathBuf,
     },
-    /// The copy failed on one side or the other.
+    /// The file can't be looked at, or its copy not be given its mode.
     #[error("`{src}` can't be copied to `{dst}`", src = src.display(), dst = dst.display())]
     Copy {
         /// The file.
@@ -45,6 +43,9 @@ pub enum CloneError {
         /// Why.
         source: io::Error,
     },
+    /// What it holds can't be copied.
+    #[error(transparent)]
+    Content(#[from] CopyError),
     /// The copy can't be put in its place.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -68,60 +69,15 @@ pub fn clone_file(src: &Path, dst: &Path) -> Result<(), CloneError> {
         return Err(CloneError::NotAFile { path: src.to_owned() });
     }
     let staged = StagedFile::create(dst)?;
-    copy_data(&from, staged.file()).map_err(failed)?;
+    copy_content((src, &from), (staged.path(), staged.file()), &mut Reflink::new(true))?;
     let mode = Permissions::from_mode(meta.permissions().mode() & MODE_BITS);
     fs::set_permissions(staged.path(), mode).map_err(failed)?;
     Ok(staged.finish()?)
 }
 
-/// Makes the content of an empty file that of another, shared if possible.
-fn copy_data(from: &File, to: &File) -> io::Result<()> {
-    match ioctl_ficlone(to, from) {
-        Ok(()) => Ok(()),
-        Err(error) if is_unsupported(error) => copy_sparse(from, to),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What a file system that can't share blocks answers.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::XDEV, Errno::TXTBSY, Errno::ISDIR, Errno::NOTTY]
-        .contains(&error)
-}
-
-fn copy_sparse(from: &File, to: &File) -> io::Result<()> {
-    let len = from.metadata()?.len();
-    to.set_len(len)?;
-    let mut at = 0;
-    while at < len {
-        let start = match seek(from, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => return Ok(()),
-            // Without knowledge of holes, all of the file is data.
-            Err(error) if is_unsupported(error) => return copy_range(from, to, at, len),
-            Err(error) => return Err(error.into()),
-        };
-        at = seek(from, SeekFrom::Hole(start))?.min(len);
-        copy_range(from, to, start, at)?;
-    }
-    Ok(())
-}
-
-fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut at = start;
-    while at < end {
-        let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(BUFFER_BYTES);
-        from.read_exact_at(&mut buffer[..part], at)?;
-        to.write_all_at(&buffer[..part], at)?;
-        at += part as u64;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{FileExt, MetadataExt};
 
     use super::*;
 
@@ -151,16 +107,5 @@ mod tests {
         assert!(matches!(clone_file(&folder.path().join("a"), &dst), Err(CloneError::Copy { .. })));
         assert_eq!(fs::read(&dst).unwrap(), b"before");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn without_holes_known_a_copy_is_dense_and_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let (src, dst) = (folder.path().join("a"), folder.path().join("b"));
-        let content: Vec<u8> = (0..3_000_001_u32).map(|at| (at / 7) as u8).collect();
-        fs::write(&src, &content).unwrap();
-        copy_range(&File::open(&src).unwrap(), &File::create(&dst).unwrap(), 0, content.len() as u64)
-            .unwrap();
-        assert!(fs::read(&dst).unwrap() == content);
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::dedup::{self, DedupError};
 use crate::image::{self, ImageError};
-use crate::size;
+use crate::options::size;
 
 /// What to do with ext4 images.
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "IMG")]
     pub output: PathBuf,
     /// Size of the image, such as 512M [default: as small as can be, in whole MiB]
-    #[arg(long, value_parser = size::parse)]
+    #[arg(long, value_parser = size)]
     pub size: Option<u64>,
     /// UUID of the file system [default: one that follows from the tree]
     #[arg(long)]
@@ -42,10 +42,10 @@ pub struct BuildArgs {
     #[arg(long, value_name = "BLOCKS")]
     pub journal: Option<u32>,
     /// Start the data of files on a grid of so many bytes, such as 128K
-    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     pub align: Option<u64>,
     /// Files below this are not aligned [default: the grid]
-    #[arg(long, value_name = "BYTES", value_parser = size::parse, requires = "align")]
+    #[arg(long, value_name = "BYTES", value_parser = size, requires = "align")]
     pub align_min: Option<u64>,
     /// Keep the content of files of up to 128 bytes in their inodes
     #[arg(long)]

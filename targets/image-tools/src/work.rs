@@ -11,7 +11,8 @@ use ext4_writer::Options;
 use crate::ext4_source;
 pub use crate::ext4_source::SourceError;
 use crate::image::{self, ImageError};
-use crate::{planted, size};
+use crate::options::size;
+use crate::planted;
 
 /// What of a root file system a seed holds.
 const SEED_TOP: &str = "/root";
@@ -55,7 +56,7 @@ pub struct DiskArgs {
     /// The disk
     pub out: PathBuf,
     /// Its size, such as 8G
-    #[arg(long, value_parser = size::parse)]
+    #[arg(long, value_parser = size)]
     pub size: u64,
 }
 

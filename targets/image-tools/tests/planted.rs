@@ -7,7 +7,16 @@ mod common;
 #[test]
 fn a_plain_build_has_no_trace_of_planted_bugs() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_image-tools")).unwrap();
-    for name in ["IMAGE_TOOLS_BUG", "in-place-build", "half-target", "holes-marked-used"] {
+    for name in [
+        "IMAGE_TOOLS_BUG",
+        "chain-error-is-end",
+        "grace-0",
+        "half-target",
+        "hardlink-memory",
+        "holes-marked-used",
+        "in-place-build",
+        "no-reserve",
+    ] {
         assert!(!binary.windows(name.len()).any(|window| window == name.as_bytes()), "{name}");
     }
 }

@@ -46,7 +46,7 @@ fn a_disk_has_the_seeds_content_and_exactly_the_size_that_was_asked_for() {
     let first = folder.path().join("first.ext4");
     for size in ["64M", "512M", "8G", "100000000"] {
         run(&["work-disk", "materialize", text(&seed), text(&first), "--size", size]);
-        assert_eq!(fs::metadata(&first).unwrap().len(), image_tools::size::parse(size).unwrap());
+        assert_eq!(fs::metadata(&first).unwrap().len(), image_tools::options::size(size).unwrap());
         check(&first);
         assert!(allocated(&first) < 3 << 20, "{size}: {}", allocated(&first));
     }
