@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 /// under the final name is caught at the crash, before any resume could mend it.
 const IMAGE_BUGS: [(&str, &str, &str); 8] = [
     ("chain-error-is-end", "gc-torn-overlay", "untouched"),
-    ("grace-0", "gc-flood", "every box that was started has its images"),
+    ("grace-0", "gc-flood", "exit"),
     ("half-target", "clone-file", "never incomplete under its name"),
     ("half-target", "work-disk", "never incomplete under its name"),
     ("hardlink-memory", "fork-life", "isolation"),
@@ -151,8 +151,7 @@ fn no_point_is_a_finding(scenario: &str) -> Result<(), Failed> {
     let report = bench.report();
     expect(report["points"]["explored"] == report["points"]["planned"], "every point", &report)?;
     expect(report["points"]["landed"] == report["points"]["attempted"], "live kills agree", &report)?;
-    // An admission or a collection of one file has few states, but always some between start and end.
-    expect(report["states"]["distinct"].as_u64() > Some(1), "inner states", &report)
+    expect(report["states"]["distinct"].as_u64() > Some(5), "inner states", &report)
 }
 
 /// A bug is a finding of a sweep, and of the oracle that guards against it.
