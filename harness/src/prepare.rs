@@ -138,7 +138,7 @@ fn baseline(
 ) -> Result<Baseline, Error> {
     let mut states: Vec<Saved> = Vec::new();
     let mut attempts: Vec<Attempt> = Vec::new();
-    let mut logs: Vec<Arc<OpLog>> = Vec::new();
+    let mut recordings = Recordings::default();
     for run in 1..=BASELINE_RUNS {
         // Whatever depends on the clock's seconds shows as a difference.
         sleep_into_next_second();
@@ -163,21 +163,17 @@ fn baseline(
         })?;
         states.push(ground.stage.save(&format!("baseline-{}-{run}", phase.name))?);
         attempts.push(attempt);
-        logs.extend(ground.stage.take_log());
+        if let Some(log) = ground.stage.take_log() {
+            recordings.add(log);
+        }
     }
     let mask = Mask::measure(&states, &baseline_mask(ground), MAX_VOLATILE_SHARE)
         .map_err(|source| Error::Mask { phase: phase.name.clone(), source })?;
     for extra in states.drain(1..) {
         ground.stage.drop_state(extra)?;
     }
-    let same = |matters: fn(&Op) -> bool| logs.windows(2).all(|pair| pair[0].same_ops(&pair[1], matters));
-    let varies = match attempts.iter().any(|attempt| attempt.mapped) {
-        true => Varies::Mapped,
-        false if same(|_| true) => Varies::No,
-        false if same(recorded::is_in_volume) => Varies::InScratch,
-        false if logs.windows(2).all(|pair| pair[0].same_shape(&pair[1])) => Varies::InPayload,
-        false => Varies::InOrder,
-    };
+    let mapped = attempts.iter().any(|attempt| attempt.mapped);
+    let varies = if mapped { Varies::Mapped } else { recordings.vary() };
     let quickest = attempts.iter().min_by_key(|attempt| attempt.run.wall).cloned();
     let (Some(state), Some(quickest)) = (states.pop(), quickest) else {
         return Err(Error::NoCommand { phase: phase.name.clone() });
@@ -193,10 +189,48 @@ fn baseline(
         content_id: state.id.to_string(),
         steps: first.run.marks.iter().map(|mark| mark.name.clone()).collect(),
     })?;
-    let mut logs = logs.into_iter();
-    let log = logs.next();
-    let others = logs.filter(|_| varies == Varies::InPayload).collect();
-    Ok(Baseline { state, mask, first, quickest, log, others, varies })
+    let others = if varies == Varies::InPayload { recordings.others } else { Vec::new() };
+    Ok(Baseline { state, mask, first, quickest, log: recordings.first, others, varies })
+}
+
+/// The recordings of a phase's uninterrupted runs: the first one, and of the others, which take as much memory, only those
+/// that show something else.
+#[derive(Debug, Default)]
+struct Recordings {
+    first: Option<Arc<OpLog>>,
+    others: Vec<Arc<OpLog>>,
+    /// Some run differs from the first in its ops at all, in those on the volume, in where and in which order.
+    differ: bool,
+    differ_in_volume: bool,
+    differ_in_shape: bool,
+}
+
+impl Recordings {
+    fn add(&mut self, log: Arc<OpLog>) {
+        let Some(first) = &self.first else {
+            self.first = Some(log);
+            return;
+        };
+        let alike = |matters: fn(&Op) -> bool| first.same_ops(&log, matters);
+        if alike(|_| true) {
+            return;
+        }
+        self.differ = true;
+        if !alike(recorded::is_in_volume) {
+            self.differ_in_volume = true;
+            self.differ_in_shape |= !first.same_shape(&log);
+            self.others.push(log);
+        }
+    }
+
+    fn vary(&self) -> Varies {
+        match (self.differ, self.differ_in_volume, self.differ_in_shape) {
+            (false, ..) => Varies::No,
+            (_, false, _) => Varies::InScratch,
+            (_, _, false) => Varies::InPayload,
+            _ => Varies::InOrder,
+        }
+    }
 }
 
 fn prepare_phase(

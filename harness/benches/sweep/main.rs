@@ -59,6 +59,8 @@ const SUBJECTS: [Subject; 3] = [
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    // Before this thread is bound to one of them.
+    let cores = std::thread::available_parallelism()?;
     let time = Duration::from_secs(args.seconds);
     let work = tempfile::Builder::new().prefix("sweep-bench-").tempdir_in("/dev/shm")?;
     let mut rows: Vec<[String; 3]> = Vec::new();
@@ -108,7 +110,8 @@ fn main() -> Result<()> {
             // What a loop finds anew gets less with time: the first stretch counts for it.
             let over = |rate: f64| format!("**{:.1}**", one.rate() * 60.0 / rate.max(1.0));
             row(format!("{name}: **distinct judged / random**"), over(random.inner_per_min(time)), "20");
-            row(format!("{name}: **judged / strace**"), over(strace.kills_per_min), "5");
+            let distinct_per_min = strace.distinct as f64 * 60.0 / time.as_secs_f64();
+            row(format!("{name}: **distinct judged / strace**"), over(distinct_per_min), "5");
             row(format!("{name}: **judged / copies of a replayed log**"), over(replay), "2");
         }
     }
@@ -118,7 +121,7 @@ fn main() -> Result<()> {
     row("writes to a sparse 1 GiB image, per state".to_owned(), format!("{:.2} ms", small * 1000.0), "");
     row("**the same on 64 GiB / on 1 GiB**".to_owned(), format!("**{:.2}**", large / small), "1.2");
 
-    let table = table(&rows, args.seconds)?;
+    let table = table(&rows, args.seconds, cores.get())?;
     print!("{table}");
     if args.save {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE_PATH);
@@ -127,9 +130,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn table(rows: &[[String; 3]], seconds: u64) -> Result<String> {
+fn table(rows: &[[String; 3]], seconds: u64, cores: usize) -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let cores = std::thread::available_parallelism()?;
     let rows: String =
         rows.iter().map(|[what, figure, target]| format!("| {what} | {figure} | {target} |\n")).collect();
     Ok(format!(

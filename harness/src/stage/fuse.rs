@@ -269,13 +269,15 @@ impl FuseStage {
         let plan = FaultPlan(delay.into_iter().chain(fault).collect());
         self.seam.seam.load(Slot::Work, self.now.clone());
         let listed = self.runner.containment.threads_file().filter(|_| self.counting);
+        let only_the_end = self.only_ends && job.cut.is_none();
         self.seam.seam.begin(Run {
             plan,
+            record: !only_the_end,
             limit_bytes: Some(self.now.dirty_bytes() + self.seed.limit_bytes),
             log_limit_bytes: Some(LOG_LIMIT_BYTES),
             sector_bytes: self.disk.as_ref().map_or(512, |disk| disk.sector_bytes),
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
-            page_cache: self.only_ends && job.cut.is_none(),
+            page_cache: only_the_end,
             watch: Some(PathBuf::from(SCRATCH)),
             ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });
