@@ -15,7 +15,7 @@ use fault_backend::volume::Volume;
 use killpoint::ground::Setting;
 use killpoint::prepare::{Prepared, prepare};
 use killpoint::process::run::Runner;
-use killpoint::process::{Containment, End};
+use killpoint::process::{Aim, Containment, End};
 use killpoint::programs::Programs;
 use killpoint::seam::{self, Wish};
 use killpoint::stage::{Job, Which};
@@ -29,6 +29,21 @@ use super::Subject;
 const SAMPLES: usize = 120;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// In place of a seam: `sync` is not let through to the host, as it is not in a sweep either, and nothing else is done.
+struct NoSeam;
+
+impl process::Seam for NoSeam {
+    fn begin(&self, _: process::Wiring) {}
+
+    fn sync(&self, _: i32) {}
+
+    fn freeze(&self) {}
+
+    fn device(&self) -> Option<u64> {
+        None
+    }
+}
 
 /// What the floor is.
 pub struct Bare {
@@ -108,10 +123,15 @@ impl Plain {
             .collect::<Result<_, _>>()?)
     }
 
+    /// Runs a command on the plain files.
+    pub fn run(&self, command: &process::Command, aim: Option<&Aim>) -> Result<process::Run> {
+        Ok(self.runner.run_on(&NoSeam, command, aim, &NEVER, &mut |_| {})?)
+    }
+
     /// Runs what resumes, until a command fails.
     pub fn resume(&self) -> Result<()> {
         for command in self.commands(Which::Resume)? {
-            let run = self.runner.run(&command, None, false, &NEVER, &mut |_| {})?;
+            let run = self.run(&command, None)?;
             if !matches!(run.end, End::Exited(0 | 1)) {
                 break;
             }
@@ -171,7 +191,7 @@ pub fn recording(work: &Path) -> Result<f64> {
     for _ in 0..10 {
         plain.place(&start)?;
         for command in plain.commands(Which::Run)? {
-            bare = bare.min(plain.runner.run(&command, None, false, &NEVER, &mut |_| {})?.wall);
+            bare = bare.min(plain.run(&command, None)?.wall);
         }
         let saved = plain.prepared.phases[0].known.start.clone();
         let stage = &mut plain.prepared.ground.stage;

@@ -72,13 +72,13 @@ pub fn random_kills(scenario: &str, work: &Path, time: Duration) -> Result<Found
     let start = plain.start()?;
     let command = one(plain.commands(Which::Run)?)?;
     plain.place(&start)?;
-    let whole = plain.runner.run(&command, None, false, &NEVER, &mut |_| {})?.wall;
+    let whole = plain.run(&command, None)?.wall;
     let mut random = seeds::stream(1, "random kills", &[]);
     let began = Instant::now();
     while began.elapsed() < time {
         plain.place(&start)?;
         let aim = Aim { anchor: Anchor::Start, delay: whole.mul_f64(random.random_range(0.0..1.0)) };
-        if plain.runner.run(&command, Some(&aim), false, &NEVER, &mut |_| {})?.end == End::Killed {
+        if plain.run(&command, Some(&aim))?.end == End::Killed {
             seen.take(plain.dir())?;
         }
         plain.resume()?;

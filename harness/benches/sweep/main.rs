@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use killpoint::cpus;
 
 use bare::Bare;
 use campaign::Campaign;
@@ -60,7 +61,7 @@ const SUBJECTS: [Subject; 3] = [
 fn main() -> Result<()> {
     let args = Args::parse();
     // Before this thread is bound to one of them.
-    let cores = std::thread::available_parallelism()?;
+    let cpus = cpus::allowed()?;
     let time = Duration::from_secs(args.seconds);
     let work = tempfile::Builder::new().prefix("sweep-bench-").tempdir_in("/dev/shm")?;
     let mut rows: Vec<[String; 3]> = Vec::new();
@@ -70,9 +71,11 @@ fn main() -> Result<()> {
     };
     for subject in &SUBJECTS {
         let name = subject.scenario;
+        // What this process runs without a seam binds it to one of them, and its children with it.
+        cpus::bind(&cpus)?;
         let one = Campaign::sweep(name, 1, time, work.path())?;
-        let bare = Bare::of(subject, work.path(), time)?;
         let two = Campaign::sweep(name, 2, time, work.path())?;
+        let bare = Bare::of(subject, work.path(), time)?;
         row(
             format!("{name}: states judged, one worker"),
             format!("{} in {:.2} s", one.judged, one.wall_s),
@@ -117,11 +120,12 @@ fn main() -> Result<()> {
     }
     let recording = bare::recording(work.path())?;
     row("resize2fs: **recorded run / run in memory**".to_owned(), format!("**{recording:.2}**"), "2.5");
+    cpus::bind(&cpus)?;
     let [small, large] = campaign::sparse(work.path())?;
     row("writes to a sparse 1 GiB image, per state".to_owned(), format!("{:.2} ms", small * 1000.0), "");
     row("**the same on 64 GiB / on 1 GiB**".to_owned(), format!("**{:.2}**", large / small), "1.2");
 
-    let table = table(&rows, args.seconds, cores.get())?;
+    let table = table(&rows, args.seconds, cpus.len())?;
     print!("{table}");
     if args.save {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE_PATH);
