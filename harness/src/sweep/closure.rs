@@ -37,6 +37,8 @@ pub(super) struct Frontier {
     doubts: Vec<(Candidate, HashSet<Aspect>)>,
     /// Crash points of resumes since the last level.
     points: u64,
+    /// Some resume could not be recorded again.
+    unsettled: bool,
 }
 
 impl Frontier {
@@ -71,7 +73,20 @@ impl Explorer<'_> {
         }
         self.settle_doubts()?;
         let beyond = std::mem::take(&mut self.frontier.next).len();
-        let complete = beyond == 0 && self.left == 0 && !self.is_partial();
+        let told_apart = !self.merges.hold_for_resumes();
+        if told_apart || self.frontier.unsettled {
+            let what = format!(
+                "phase `{phase}`: the closure to its end: {}",
+                match told_apart {
+                    true =>
+                        "a later resume asks for scratch files by which states differ that were judged together",
+                    false => "the kills of some resumes, made again, leave other states than before",
+                }
+            );
+            self.stream.emit(&Event::NotTested { what })?;
+        }
+        let followed = beyond == 0 && self.left == 0 && !self.is_partial();
+        let complete = followed && !told_apart && !self.frontier.unsettled;
         if beyond > 0 {
             let what = format!(
                 "phase `{phase}`: {beyond} states that more than {deepest} crashes of resumes lead to"
@@ -134,7 +149,10 @@ impl Explorer<'_> {
 
     fn settle_doubt(&mut self, recording: Option<(Candidate, Ticket<Judged>)>) -> Result<(), Error> {
         let Some((parent, ticket)) = recording else { return Ok(()) };
-        let Some((state, log)) = ticket.wait()?.followed else { return Ok(()) };
+        let Some((state, log)) = ticket.wait()?.followed else {
+            self.frontier.unsettled = true;
+            return Ok(());
+        };
         let mut doubts = HashSet::new();
         let mut replay = Replay::new(state, &log);
         for op in 0..=log.len() {

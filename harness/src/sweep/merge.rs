@@ -7,7 +7,7 @@
 //! inode numbers and the directory's own attributes are taken not to matter. Where a command oracle looks into the scratch
 //! directory, nothing is merged.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 
 use fault_backend::ContentId;
@@ -37,6 +37,13 @@ pub struct Merges {
     met: HashSet<ContentId>,
     /// Some resume did ask for what lay there.
     pub asked: bool,
+    /// Some state was judged with another one.
+    merged: bool,
+    /// Names by which states differ that were judged together.
+    differing: BTreeSet<OsString>,
+    /// Names that any resume asked for, and whether one asked for all.
+    names_asked: BTreeSet<OsString>,
+    listed: bool,
 }
 
 /// A judged state that stands for others.
@@ -83,6 +90,8 @@ impl Merges {
     pub fn learn(&mut self, aspect: &Aspect, id: ContentId, judged: &Judged) {
         match &judged.asked {
             Some(asked) => {
+                self.names_asked.extend(asked.names.iter().cloned());
+                self.listed |= asked.all;
                 let proof = Proof { id, lying: aspect.lying.clone(), asked: asked.clone() };
                 self.proven.entry(aspect.volume).or_default().push(proof);
             }
@@ -91,9 +100,28 @@ impl Merges {
     }
 
     /// The judged state whose verdict holds for one, if any: the first one.
-    pub fn stands_for(&self, aspect: &Aspect) -> Option<ContentId> {
+    pub fn stands_for(&mut self, aspect: &Aspect) -> Option<ContentId> {
         let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
-        proofs.iter().find(|proof| proof.holds_for(&aspect.lying)).map(|proof| proof.id)
+        let proof = proofs.iter().find(|proof| proof.holds_for(&aspect.lying))?;
+        self.merged = true;
+        let only_in = |a: &BTreeMap<OsString, bool>, b: &BTreeMap<OsString, bool>| -> Vec<OsString> {
+            a.iter()
+                .filter(|(name, kind)| b.get(*name) != Some(*kind))
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        self.differing.extend(only_in(&aspect.lying, &proof.lying));
+        self.differing.extend(only_in(&proof.lying, &aspect.lying));
+        Some(proof.id)
+    }
+
+    /// Whether what was merged can't be told apart further on either. What crashes of a resume leave still has the scratch
+    /// files that it was begun with: no resume of the phase may ask for those by which merged states differ.
+    pub fn hold_for_resumes(&self) -> bool {
+        !self.merged
+            || !self.asked
+                && self.differing.is_disjoint(&self.names_asked)
+                && (self.differing.is_empty() || !self.listed)
     }
 }
 
