@@ -105,7 +105,7 @@ pub enum Action {
     Short(u32),
     /// The flush answers success and makes nothing durable.
     DropFlush,
-    /// The tool gets a signal other than SIGKILL before the op, which happens.
+    /// The tool gets a signal other than SIGKILL when the op has happened and is not answered yet.
     Signal(Signal),
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 /// that it says that it is done when it is not.
 const CARELESS: &str = r#"
 for i in 0 1 2; do printf 'block %s' $i | dd of=$1 bs=4096 seek=$i conv=notrunc,fsync status=none || :; done
-head -c 16384 /dev/zero | tr '\0' x | dd of=$1 bs=16384 seek=1 conv=notrunc status=none || :
+head -c 16384 /dev/zero | tr '\0' x | dd of=$1 bs=16384 iflag=fullblock seek=1 conv=notrunc status=none || :
 "#;
 
 /// Marks that it recovers, and takes the mark for a proof that block 1 is done: one crash is mended, a crash of the

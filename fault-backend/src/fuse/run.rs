@@ -170,26 +170,29 @@ impl Shared {
             state.freeze();
             drop(state);
             (wiring.kill)();
-        } else if !verdict.delay.is_zero() {
+            return result.unwrap_or(Ok(done));
+        }
+        if !verdict.signals.is_empty() {
+            // The op has happened and is not answered yet, so whatever the signal ends finds it done, every time.
+            drop(state);
+            for signal in &verdict.signals {
+                (wiring.signal)(*signal);
+            }
+            state = self.lock();
+        }
+        if !verdict.delay.is_zero() {
             drop(self.wait(state, asked.run, verdict.delay));
         }
         result.unwrap_or(Ok(done))
     }
 
-    /// What the plan wants before the op: signals and the first half of a delay.
+    /// What the plan wants before the op: the first half of a delay.
     fn before<'a>(
         &'a self,
         mut state: Locked<'a>,
         asked: &Asked<'_>,
         verdict: &Verdict,
     ) -> Result<Locked<'a>, Errno> {
-        if !verdict.signals.is_empty() {
-            drop(state);
-            for signal in &verdict.signals {
-                (asked.wiring.signal)(*signal);
-            }
-            state = self.lock();
-        }
         if !verdict.delay.is_zero() {
             state = self.wait(state, asked.run, verdict.delay);
         }

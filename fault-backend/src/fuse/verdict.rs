@@ -10,7 +10,7 @@ use crate::fault::Action;
 /// What happens around an op, and to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Signals that the tool gets before it.
+    /// Signals that the tool gets while the op has happened and is not answered yet.
     pub signals: Vec<i32>,
     /// Wait before, and again after it.
     pub delay: Duration,
