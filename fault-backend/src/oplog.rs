@@ -63,6 +63,8 @@ pub struct Op {
     pub process: Arc<str>,
     /// The step that the run was in.
     pub step: Arc<str>,
+    /// Acknowledgements that the tool had printed when it began: what they name must survive from then on.
+    pub acks: u32,
     /// Flushes of the run that completed before it: ops with the same number are one epoch.
     pub epoch: u32,
     /// What became of it.
@@ -72,6 +74,22 @@ pub struct Op {
     /// The file's path at that time, relative to the root, where the op is about one: the new name of a rename, the
     /// name that is removed or made.
     pub path: Option<Arc<Path>>,
+}
+
+/// How far a run has come by what its tool has printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The step that it is in.
+    pub step: Arc<str>,
+    /// Acknowledgements so far.
+    pub acks: u32,
+}
+
+impl Progress {
+    /// Of a run in this step that has acknowledged nothing.
+    pub fn in_step(step: impl Into<Arc<str>>) -> Self {
+        Self { step: step.into(), acks: 0 }
+    }
 }
 
 /// The ops of one run; op `n` is at index `n - 1`.
@@ -110,6 +128,12 @@ impl OpLog {
     /// The op with a number, from 1.
     pub fn op(&self, number: u64) -> Option<&Op> {
         self.ops.get(usize::try_from(number.checked_sub(1)?).ok()?)
+    }
+
+    /// Acknowledgements that there were when the run was cut after so many ops, of `all` in the whole run: those that were
+    /// printed before the next op.
+    pub fn acks_after(&self, cut: u64, all: u32) -> u32 {
+        self.op(cut + 1).map_or(all, |next| next.acks)
     }
 
     /// The ops that change the volume, each with its mutation.
@@ -231,6 +255,7 @@ mod tests {
             cached: false,
             process: "tool".into(),
             step: "start".into(),
+            acks: 0,
             epoch: 0,
             outcome: Outcome::Completed,
             time: Timestamp::default(),

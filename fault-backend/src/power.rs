@@ -47,5 +47,5 @@ pub use build::Builder;
 pub use claim::{Coverage, EpochClaim};
 pub use model::{Impossible, Power, PowerError};
 pub use options::{Durability, PowerOptions};
-pub use profile::{AtomicUnit, DeviceProfile, Dropped, ProfileError};
+pub use profile::{AtomicUnit, DeviceProfile, Dropped, NoSuchUnit, NotADevice, ProfileError};
 pub use state::{NotAPowerState, PowerState, Torn, Units};

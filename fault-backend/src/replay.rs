@@ -171,6 +171,7 @@ mod tests {
             cached: false,
             process: "tool".into(),
             step: "start".into(),
+            acks: 0,
             epoch: 0,
             outcome,
             time: NOW,

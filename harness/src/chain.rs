@@ -19,11 +19,12 @@ use crate::ground::{Ground, full_check};
 use crate::image::View;
 use crate::judge::{Asked, Judgement, judge};
 use crate::oracle::{Answer, Outcome, Told};
+use crate::outage::{Outage, PowerCut};
 use crate::prepare::PreparedPhase;
 use crate::process::End;
 use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
-use crate::store::Past;
+use crate::store::{Past, Reached};
 use crate::token::TokenKill;
 
 /// A crash state as it was found.
@@ -130,16 +131,17 @@ impl<'a> Chain<'a> {
     pub fn begin(ground: &'a mut Ground, phase: &'a mut PreparedPhase) -> Result<Self, Error> {
         ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
         ground.stage.place(&phase.known.start)?;
-        Ok(Self::begin_with(ground, phase, Vec::new()))
+        Ok(Self::begin_with(ground, phase, Vec::new(), Vec::new()))
     }
 
-    /// Begins with the last of some crash states, which is there already.
+    /// Begins with the last of some crash states, which is there already, and what the tool acknowledged before.
     pub fn begin_with(
         ground: &'a mut Ground,
         phase: &'a mut PreparedPhase,
         crashes: Vec<CrashState>,
+        acks: Vec<String>,
     ) -> Self {
-        Self { ground, phase, crashes, acks: Vec::new(), at_exit: Vec::new(), decided: None }
+        Self { ground, phase, crashes, acks, at_exit: Vec::new(), decided: None }
     }
 
     /// Runs what comes next, the phase's run or what resumes it, and cuts it.
@@ -161,8 +163,8 @@ impl<'a> Chain<'a> {
             writes: attempt.writes(),
             before_last_op: self.phase.known.ops == 0
                 || self.crashes.is_empty() && attempt.completed() < self.phase.known.ops,
-            past: attempt.past.map(|(log, point)| Past { log, point, wiped: wipe }),
-            kill: TokenKill { fault, wipe },
+            past: attempt.past.map(|(log, point)| Past { log, at: Reached::Point(point), wiped: wipe }),
+            kill: TokenKill::new(fault, wipe),
             sample,
         };
         self.crashes.push(state.clone());
@@ -190,9 +192,52 @@ impl<'a> Chain<'a> {
             self.at_exit = self.phase.oracles.at_end(&self.ground.stage.look()?, told);
         }
         let sample = sample(self.ground, self.phase, &self.acks)?;
-        let crash = CrashState::of_point(TokenKill { fault, wipe: false }, sample);
+        let crash = CrashState::of_point(TokenKill::new(fault, false), sample);
         self.crashes.push(CrashState { step: attempt.step().to_owned(), ..crash });
         Ok(())
+    }
+
+    /// Cuts the power in what comes next: the phase's recorded run, or a run of what resumes it.
+    pub fn lose_power(&mut self, kill: &TokenKill, outage: &Arc<Outage>) -> Result<(), Error> {
+        let Some(state) = &kill.power else { return Err(Error::NotRecorded) };
+        let known = &self.phase.known;
+        let (start, log, acks) = if self.crashes.is_empty() {
+            (known.start.memory.clone(), known.log.clone(), known.acks.clone())
+        } else {
+            self.ground.stage.fuse()?.want_ends_alone(false);
+            let start = self.ground.stage.fuse()?.now().clone();
+            let job = Job { phase: &known.phase, which: Which::Resume, cut: None };
+            let attempt = self.ground.stage.run(job, &mut |_, _| {})?;
+            (Some(start), self.ground.stage.take_log(), attempt.acks().collect())
+        };
+        let (Some(start), Some(log)) = (start, log) else { return Err(Error::NotRecorded) };
+        let mut volume = outage.volume(start, &log, state)?;
+        let fuse = self.ground.stage.fuse()?;
+        if kill.wipe {
+            fuse.without_scratch(&mut volume)?;
+        }
+        fuse.place_volume(volume);
+        let told = log.acks_after(state.cut, u32::try_from(acks.len()).unwrap_or(u32::MAX));
+        self.acks.extend(acks.into_iter().take(told as usize));
+        let sample = sample(self.ground, self.phase, &self.acks)?;
+        let step = log.op(state.cut).map_or("start", |op| &op.step).to_owned();
+        let cut = PowerCut { state: state.clone(), outage: Arc::clone(outage) };
+        let past = Past { log, at: Reached::Power(cut), wiped: kill.wipe };
+        let crash = CrashState::of_point(kill.clone(), sample);
+        self.crashes.push(CrashState { step, past: Some(past), ..crash });
+        Ok(())
+    }
+
+    /// Asks, with nothing resumed, whether what a power cut left after the phase's run said that it was done is what an
+    /// uninterrupted run leaves.
+    pub fn finish_durable(self) -> Result<Finished, Error> {
+        let began = Instant::now();
+        let Self { ground, phase, crashes, acks, .. } = self;
+        let told = Told { acks: &acks, exit: phase.known.phase.run_exit.first().copied() };
+        let answers = phase.oracles.at_end(&ground.stage.look()?, told);
+        let wall_ms = began.elapsed().as_millis() as u64;
+        let judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
+        Ok(Finished { crashes, judgement, resume: None, glances: None })
     }
 
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.

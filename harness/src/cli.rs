@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fault_backend::power::{AtomicUnit, DeviceProfile, NoSuchUnit, ProfileError};
 use reports::{ColorChoice, Model};
 use scenarios::model::Accept;
 
@@ -205,8 +206,8 @@ pub enum SeamChoice {
 /// What a sweep looks at.
 #[derive(Clone, Debug, Args)]
 pub struct PointArgs {
-    /// What the runs are met by: `kill` (SIGKILL after each op), `torn` (SIGKILL inside a write), `error` (an op fails,
-    /// or writes less), `signal` (SIGTERM, SIGINT)
+    /// What the runs are met by: `kill` (SIGKILL after each op), `torn` (SIGKILL inside a write), `power` (loss of what was
+    /// not flushed; with `kill`), `error` (an op fails, or writes less), `signal` (SIGTERM, SIGINT)
     #[arg(long, value_name = "MODEL,…", value_delimiter = ',', default_value = "kill,torn")]
     pub model: Vec<ModelChoice>,
     /// Points inside each write, at pages of the file: a number (first, last, middle, then drawn), `all` or `none`
@@ -222,6 +223,19 @@ pub struct PointArgs {
     /// Follow at most so many crashes of resumes one after the other
     #[arg(long, value_name = "N", requires = "closure", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
+    /// Device that loses its power: `nvme-4k`, `sata-512`, `eatmydata` (ignores flushes), or the path of a `.toml`
+    /// (model power)
+    #[arg(long, value_name = "PROFILE", default_value = "nvme-4k", value_parser = parse_device)]
+    pub device: DeviceProfile,
+    /// What the device writes whole or not at all, in place of its profile's: `write`, `512` or `4096` (model power)
+    #[arg(long, value_name = "UNIT", value_parser = parse_unit)]
+    pub atomic_unit: Option<AtomicUnit>,
+    /// Ops among the last 16 of an epoch that are lost together, at most (model power)
+    #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=8))]
+    pub max_drops: u32,
+    /// Drawn sets of lost ops per epoch, beyond those that are enumerated (model power)
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub power_samples: u32,
     /// Begin no state after this time; the most telling ones come first
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub budget: Option<Duration>,
@@ -421,6 +435,8 @@ pub enum ModelChoice {
     Kill,
     /// SIGKILL inside a write.
     Torn,
+    /// Loss of power.
+    Power,
     /// An op that answers an error.
     Error,
     /// A signal other than SIGKILL.
@@ -432,10 +448,19 @@ impl From<ModelChoice> for Model {
         match choice {
             ModelChoice::Kill => Self::Kill,
             ModelChoice::Torn => Self::Torn,
+            ModelChoice::Power => Self::Power,
             ModelChoice::Error => Self::Error,
             ModelChoice::Signal => Self::Signal,
         }
     }
+}
+
+fn parse_device(name: &str) -> Result<DeviceProfile, ProfileError> {
+    DeviceProfile::load(name)
+}
+
+fn parse_unit(text: &str) -> Result<AtomicUnit, NoSuchUnit> {
+    text.parse()
 }
 
 fn parse_torn(text: &str) -> Result<Torn, String> {

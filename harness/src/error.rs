@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fault_backend::fuse::MountError;
 use fault_backend::hook_log::OpLogError;
+use fault_backend::power::PowerError;
 use fault_backend::replay::ReplayError;
 use fault_backend::volume::HostError;
 use nix::errno::Errno;
@@ -191,6 +192,9 @@ pub enum Error {
     /// A kept state.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A power state is none of the recorded run.
+    #[error("the power cut can't be made")]
+    Power(#[from] PowerError),
     /// A finding that is not in a run directory.
     #[error("there is no finding `{id}` in `{run_dir}`; its findings are in report.json there")]
     NoSuchFinding {
@@ -365,7 +369,7 @@ impl Error {
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,
             Self::Unproved { source, .. } => source.exit(),
             Self::Oracle(source) => source.exit(),
-            Self::Copies(_) | Self::SeamBroken | Self::TooLong { .. } => Exit::NotMeasured,
+            Self::Copies(_) | Self::Power(_) | Self::SeamBroken | Self::TooLong { .. } => Exit::NotMeasured,
             Self::Interrupted => Exit::Interrupted,
         }
     }

@@ -30,6 +30,26 @@ impl Judgement {
     }
 }
 
+impl Judgement {
+    /// Of what a power cut left after the tool had said that it was done, by the oracles that are asked at the end: oracle
+    /// `durable`.
+    pub fn of_durability(answers: &[Answer]) -> Self {
+        let asked: Vec<(Asked, Answer)> =
+            answers.iter().map(|answer| (Asked::AtEnd, answer.clone())).collect();
+        let (verdict, found) = match judge(None, &asked) {
+            (Verdict::RolledBack, ..) => {
+                (Verdict::Diverged, "baseline: the volume is what it was before".to_owned())
+            }
+            (verdict, _, explain) => (verdict, explain),
+        };
+        let (oracle, explain) = match verdict {
+            Verdict::Recovered => Default::default(),
+            _ => ("durable".to_owned(), format!("after exit 0 and a power cut, nothing resumed: {found}")),
+        };
+        Self { verdict, oracle, explain, writes: 0, wall_ms: 0 }
+    }
+}
+
 /// A resume that did not end as accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -24,6 +24,7 @@ pub mod layout;
 pub mod mask;
 pub mod namespace;
 pub mod oracle;
+pub mod outage;
 pub mod preflight;
 pub mod prepare;
 pub mod process;

@@ -60,7 +60,7 @@ pub struct Known {
     /// Where uninterrupted runs differ.
     mask: Mask,
     /// What an uninterrupted run acknowledged.
-    acks: Vec<String>,
+    pub acks: Vec<String>,
     /// Optional programs that this machine lacks.
     lacking: Vec<String>,
     /// Where random times are drawn from.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use fault_backend::ContentId;
+use fault_backend::power::DeviceProfile;
 use reports::{Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
@@ -22,6 +23,8 @@ pub struct Origin {
     pub seed: u64,
     /// Planted bug.
     pub bug: Option<String>,
+    /// Device that loses its power, where one does.
+    pub device: Option<DeviceProfile>,
     /// The scenario's file, where it does not ship.
     pub scenario_file: Option<PathBuf>,
     /// The command line that stands for a scenario file.
@@ -233,6 +236,11 @@ impl Recorder {
             kills: trace.kills.clone(),
             fixture: token::short(ground.fixture_id),
             crash: trace.crash.clone(),
+            device: self
+                .origin
+                .device
+                .clone()
+                .filter(|_| trace.kills.iter().any(|kill| kill.power.is_some())),
             bug: self.origin.bug.clone(),
             exec: self.origin.exec.clone(),
         };

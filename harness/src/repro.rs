@@ -1,6 +1,9 @@
 //! One finding again: the kills of a token, by op, live on a fresh copy of the fixture, then the resume and the
 //! oracles.
 
+use std::sync::Arc;
+
+use fault_backend::replay::Point;
 use reports::{Event, Stream};
 use scenarios::Resolved;
 
@@ -8,11 +11,12 @@ use crate::chain::{Chain, CrashState, Finished, Step, sample};
 use crate::error::Error;
 use crate::ground::Setting;
 use crate::judge::Judgement;
-use crate::prepare::{Prepared, prepare};
+use crate::outage::Outage;
+use crate::prepare::{Known, Prepared, prepare};
 use crate::programs::Programs;
 use crate::record::{Place, Recorder};
 use crate::stage::Cut;
-use crate::store::{self, Past};
+use crate::store::{self, Past, Reached};
 use crate::token::{self, Token};
 
 /// What a reproduction came to.
@@ -91,10 +95,16 @@ pub fn repro(
     let place = Place::new(1, phase);
     let mut attempt = 0;
 
+    let device = token.device.clone();
+    let durability = phase.known.phase.durability;
+    let outage = device.map(|device| Arc::new(Outage { device, durability, seed: token.seed }));
     let mut chain = Chain::begin(ground, phase)?;
     let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {
-        if !kill.fault.is_kill() {
+        if kill.power.is_some() {
+            let outage = outage.as_ref().ok_or(Error::NotRecorded)?;
+            chain.lose_power(kill, outage)?;
+        } else if !kill.fault.is_kill() {
             chain.disturb(kill.fault.clone())?;
         } else if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
             not_landed = Some((index + 1, kill));
@@ -123,10 +133,28 @@ pub fn repro(
         recorder.judged(ground, &place, &crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement, .. } = chain.finish(None)?;
+    let Finished { crashes, judgement, .. } =
+        if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))
+}
+
+/// Whether nothing is resumed after the last kill.
+fn ends_done(token: &Token) -> bool {
+    token.kills.last().is_some_and(|kill| kill.done)
+}
+
+/// What the tool had acknowledged before the first kill that led to a kept state.
+fn acknowledged(known: &Known, past: &[Past]) -> Vec<String> {
+    let Some(leg) = past.first() else { return Vec::new() };
+    let cut = match &leg.at {
+        Reached::Point(Point::After(op)) => *op,
+        Reached::Point(Point::Torn { op, .. }) => op - 1,
+        Reached::Power(cut) => cut.state.cut,
+    };
+    let told = leg.log.acks_after(cut, u32::try_from(known.acks.len()).unwrap_or(u32::MAX));
+    known.acks.iter().take(told as usize).cloned().collect()
 }
 
 /// Judges the crash state that a run directory keeps, without running the tool up to it.
@@ -148,7 +176,8 @@ pub fn judge_kept(
     let fuse = ground.stage.fuse()?;
     let state = store::follow(start, past, |state| fuse.without_scratch(state).map(drop))?;
     fuse.place_volume(state);
-    let sample = sample(ground, phase, &[])?;
+    let acks = acknowledged(&phase.known, past);
+    let sample = sample(ground, phase, &acks)?;
     let found = token::short(sample.volume_id);
     let kill = token.kills.last().cloned();
     let crashes: Vec<CrashState> =
@@ -156,7 +185,9 @@ pub fn judge_kept(
     if found != token.crash {
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement, .. } = Chain::begin_with(ground, phase, crashes).finish(None)?;
+    let chain = Chain::begin_with(ground, phase, crashes, acks);
+    let Finished { crashes, judgement, .. } =
+        if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
     recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))

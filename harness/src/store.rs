@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fault_backend::oplog::OpLog;
+use fault_backend::power::{DeviceProfile, Durability};
 use fault_backend::replay::{Point, Replay, ReplayError};
 use fault_backend::volume::Volume;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::outage::{Outage, PowerCut};
 
 /// Folder of the states in a run directory.
 const FOLDER: &str = "states";
@@ -31,9 +33,18 @@ pub struct Past {
     /// The run.
     pub log: Arc<OpLog>,
     /// Where it was cut.
-    pub point: Point,
+    pub at: Reached,
     /// The scratch directory was emptied after it.
     pub wiped: bool,
+}
+
+/// What ended a recorded run.
+#[derive(Clone, Debug)]
+pub enum Reached {
+    /// A kill at a point of it.
+    Point(Point),
+    /// A power cut.
+    Power(PowerCut),
 }
 
 /// The state of a finding can't be kept or brought back.
@@ -83,6 +94,32 @@ struct KeptLeg {
     /// Bytes of the op after them that arrived.
     torn_bytes: Option<u64>,
     wiped: bool,
+    /// The power cut that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    power: Option<KeptPower>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptPower {
+    state: String,
+    device: String,
+    durability: Durability,
+    seed: u64,
+}
+
+impl KeptPower {
+    fn of(cut: &PowerCut) -> Self {
+        let Outage { device, durability, seed } = &*cut.outage;
+        Self { state: cut.state.to_string(), device: device.word(), durability: *durability, seed: *seed }
+    }
+
+    /// None where the words mean nothing.
+    fn read(&self) -> Option<PowerCut> {
+        let device = DeviceProfile::from_word(&self.device).ok()?;
+        let outage = Arc::new(Outage { device, durability: self.durability, seed: self.seed });
+        Some(PowerCut { state: self.state.parse().ok()?, outage })
+    }
 }
 
 impl FindingStore {
@@ -101,11 +138,12 @@ impl FindingStore {
                 None if self.bytes.saturating_add(leg.log.payload_bytes()) > MAX_BYTES => return Ok(()),
                 None => self.write_log(&leg.log)?,
             };
-            let (after, torn_bytes) = match leg.point {
-                Point::After(op) => (op, None),
-                Point::Torn { op, bytes } => (op - 1, Some(bytes)),
+            let (after, torn_bytes, power) = match &leg.at {
+                Reached::Point(Point::After(op)) => (*op, None, None),
+                Reached::Point(Point::Torn { op, bytes }) => (*op - 1, Some(*bytes), None),
+                Reached::Power(cut) => (cut.state.cut, None, Some(KeptPower::of(cut))),
             };
-            legs.push(KeptLeg { log, after, torn_bytes, wiped: leg.wiped });
+            legs.push(KeptLeg { log, after, torn_bytes, wiped: leg.wiped, power });
         }
         let path = self.folder.join(format!("{finding}.json"));
         let text = serde_json::to_vec(&Kept { schema: SCHEMA, legs }).map_err(Error::Json)?;
@@ -151,11 +189,12 @@ pub fn read(run_dir: &Path, finding: &str) -> Result<Vec<Past>, StateError> {
             io::ErrorKind::InvalidData => StateError::Damaged { path: path.clone() },
             _ => StateError::Io { path: path.clone(), source },
         })?;
-        let point = match leg.torn_bytes {
-            None => Point::After(leg.after),
-            Some(bytes) => Point::Torn { op: leg.after + 1, bytes },
+        let at = match (leg.torn_bytes, &leg.power) {
+            (_, Some(power)) => Reached::Power(power.read().ok_or_else(damaged)?),
+            (None, None) => Reached::Point(Point::After(leg.after)),
+            (Some(bytes), None) => Reached::Point(Point::Torn { op: leg.after + 1, bytes }),
         };
-        Ok(Past { log: Arc::new(log), point, wiped: leg.wiped })
+        Ok(Past { log: Arc::new(log), at, wiped: leg.wiped })
     };
     kept.legs.iter().map(read_leg).collect()
 }
@@ -168,7 +207,12 @@ pub fn follow(
 ) -> Result<Volume, Error> {
     let mut state = start;
     for leg in past {
-        state = Replay::new(state, &leg.log).state(leg.point).map_err(StateError::Replay)?;
+        state = match &leg.at {
+            Reached::Point(point) => {
+                Replay::new(state, &leg.log).state(*point).map_err(StateError::Replay)?
+            }
+            Reached::Power(cut) => cut.outage.volume(state, &leg.log, &cut.state)?,
+        };
         if leg.wiped {
             wipe(&mut state)?;
         }

@@ -125,6 +125,13 @@ pub enum Event {
         /// Its points, by what they have in common.
         lots: Vec<Lot>,
     },
+    /// What was looked at of each epoch of a phase under the power model, all of it.
+    PowerClaims {
+        /// Phase.
+        phase: String,
+        /// Epochs in which something changes, in order.
+        epochs: Vec<EpochClaim>,
+    },
     /// One level of a phase's resume closure: what the resumes of the level before it leave where they are cut.
     Closure {
         /// Phase.
@@ -324,6 +331,25 @@ pub struct Lot {
     pub planned: u64,
 }
 
+/// What was looked at of one epoch, the ops between two completed flushes, under the power model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochClaim {
+    /// Number of the epoch, from 1.
+    pub epoch: u32,
+    /// Ops in it that change the volume.
+    pub ops: u64,
+    /// Which subsets of them were looked at, in words.
+    pub looked_at: String,
+    /// What it says of the rest that none of the samples fails, in words; none where nothing was sampled.
+    pub bound: Option<String>,
+    /// States that fail.
+    pub failed: u64,
+}
+
+/// In place of acknowledgements: the tool had said that it was done.
+pub const AT_END: u32 = u32::MAX;
+
 /// A crash point of a recorded run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -340,6 +366,12 @@ pub struct Point {
     pub op: u64,
     /// Bytes of the op after it that arrived, for a point inside a write.
     pub torn_bytes: Option<u64>,
+    /// Place among the points of phase and model, where ops alone don't order them.
+    #[serde(default)]
+    pub ordinal: u64,
+    /// What the tool had acknowledged before it, in number; 4294967295 once it had said that it was done.
+    #[serde(default)]
+    pub acks: u32,
     /// Step of the run; `start` before the first mark.
     pub step: String,
     /// What the op at the point is about; see [`Lot::region`].

@@ -25,14 +25,14 @@ mod samples;
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
-    AskedOf, CampaignStarted, Command, CopyState, Event, Finding, GptSample, Kill, Lot, Model, Outcome,
-    PlannedKill, Point, SCHEMA, Seam, Verdict,
+    AskedOf, CampaignStarted, Command, CopyState, EpochClaim, Event, Finding, GptSample, Kill, Lot, Model,
+    Outcome, PlannedKill, Point, SCHEMA, Seam, Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};
 pub use report::{
-    Baseline, Closure, CopyStates, Coverage, Covered, Expected, Gpt, Interior, Points, Report, States,
-    Throughput, Verdicts,
+    Baseline, Closure, CopyStates, Coverage, Covered, Expected, Gpt, Interior, PhaseClaims, Points, Report,
+    States, Throughput, Verdicts,
 };
 pub use sink::{Reader, Stream};
 pub use status::Level;

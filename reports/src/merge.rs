@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::event::AT_END;
 use crate::tally::vanished_kinds;
-use crate::{CampaignStarted, Event, Exit, Finding, Outcome, Point, Tally};
+use crate::{CampaignStarted, EpochClaim, Event, Exit, Finding, Outcome, Point, Tally};
 
 /// Parts that don't belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +55,8 @@ struct Part {
     live: BTreeMap<String, VecDeque<Event>>,
     /// Each point, and what follows from it.
     points: Vec<(Point, Vec<Event>)>,
+    /// What is claimed of the epochs of a phase.
+    claims: BTreeMap<String, Vec<EpochClaim>>,
     outcome: Option<Outcome>,
     wall_s: f64,
     prepared_s: f64,
@@ -133,6 +136,7 @@ impl Part {
                 Event::LiveCheck { ref phase, .. } => {
                     part.live.entry(phase.clone()).or_default().push_back(event)
                 }
+                Event::PowerClaims { phase, epochs } => drop(part.claims.insert(phase, epochs)),
                 Event::Point(point) => part.points.push((point, Vec::new())),
                 Event::CampaignEnded { outcome, wall_s, prepared_s, .. } => {
                     (part.outcome, part.wall_s, part.prepared_s) = (Some(outcome), wall_s, prepared_s);
@@ -179,9 +183,10 @@ fn joined(started: CampaignStarted, mut parts: Vec<Part>, missing: &[String]) ->
     let phase_of = |point: &Point| phases.iter().position(|phase| *phase == point.phase);
     points.sort_by(|(a, _), (b, _)| {
         let key = |point: &Point| {
-            (phase_of(point), point.model, point.depth, point.op, point.torn_bytes, point.scratch_wiped)
+            let Point { model, depth, op, torn_bytes, acks, ordinal, scratch_wiped, .. } = point;
+            (phase_of(point), *model, *acks == AT_END, *depth, *op, *torn_bytes, *ordinal, *scratch_wiped)
         };
-        key(a).cmp(&key(b)).then_with(|| natural(&a.faults, &b.faults))
+        key(a).cmp(&key(b))
     });
     let mut findings = 0;
     for (point, after) in points {
@@ -189,6 +194,7 @@ fn joined(started: CampaignStarted, mut parts: Vec<Part>, missing: &[String]) ->
         events.extend(after.into_iter().map(|event| renumbered(event, &mut findings)));
     }
     if missing.is_empty() {
+        events.extend(phases.iter().filter_map(|phase| claims(phase, &parts)));
         events.extend(
             vanished_kinds(&started, &events).into_iter().map(|what| Event::ExpectedVanished { what }),
         );
@@ -207,14 +213,17 @@ fn joined(started: CampaignStarted, mut parts: Vec<Part>, missing: &[String]) ->
     events
 }
 
-/// Order of faults that are met at the same op: that of the disturbances of a sweep.
-fn natural(a: &str, b: &str) -> std::cmp::Ordering {
-    let rank = |text: &str| {
-        let once = !text.contains('+');
-        let kinds = ["eio", "enospc", "short", "sigTERM", "sigINT"];
-        (kinds.iter().position(|kind| text.starts_with(kind)), !once)
-    };
-    rank(a).cmp(&rank(b)).then_with(|| a.cmp(b))
+/// What is claimed of a phase's epochs where every part looked at all of its states.
+fn claims(phase: &str, parts: &[Part]) -> Option<Event> {
+    let mut all = parts.iter().map(|part| part.claims.get(phase));
+    let mut epochs = all.next()??.clone();
+    for other in all {
+        let other = other.filter(|other| other.len() == epochs.len())?;
+        for (epoch, other) in epochs.iter_mut().zip(other) {
+            epoch.failed += other.failed;
+        }
+    }
+    Some(Event::PowerClaims { phase: phase.to_owned(), epochs })
 }
 
 fn renumbered(event: Event, findings: &mut u64) -> Event {

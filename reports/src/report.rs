@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally;
 use crate::{
-    Command, CopyState, Counts, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict, ballast,
+    Command, CopyState, Counts, EpochClaim, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict,
+    ballast,
 };
 
 /// Name of the report in a run directory.
@@ -61,6 +62,8 @@ pub struct Report {
     pub points: Points,
     /// Crash points of a sweep, explored of possible.
     pub coverage: Coverage,
+    /// What was looked at under the power model, by phase, where all of it was.
+    pub power: Vec<PhaseClaims>,
     /// Crash states between start and baseline, as they were reached.
     pub interior: Interior,
     /// Crash states.
@@ -143,6 +146,16 @@ pub struct States {
     pub closure_complete: bool,
     /// The resume closure, where it was asked for.
     pub closure: Option<Closure>,
+}
+
+/// What was looked at of a phase under the power model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseClaims {
+    /// Phase.
+    pub phase: String,
+    /// Its epochs in which something changes, in order.
+    pub epochs: Vec<EpochClaim>,
 }
 
 /// What crashes of resumes led to, summed over the phases.
@@ -294,6 +307,11 @@ impl From<&Tally> for Report {
                     && tally.closures.values().all(|closure| closure.complete),
                 closure: (!tally.closures.is_empty()).then(|| Closure::from(tally)),
             },
+            power: tally
+                .power
+                .iter()
+                .map(|(phase, epochs)| PhaseClaims { phase: phase.clone(), epochs: epochs.clone() })
+                .collect(),
             coverage: Coverage::from(tally),
             verdicts: Verdicts::from(tally),
             kills_by_step: tally.kills_by_step.clone(),

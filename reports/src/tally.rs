@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
-    CampaignStarted, Command, CopyState, Counts, Event, Finding, GptSample, Kill, Model, Outcome, Point,
-    Verdict,
+    CampaignStarted, Command, CopyState, Counts, EpochClaim, Event, Finding, GptSample, Kill, Model, Outcome,
+    Point, Verdict,
 };
 
 mod coverage;
@@ -77,6 +77,8 @@ pub struct Tally {
     pub coverage: Coverage,
     /// Resume closures by phase; none where they were not asked for.
     pub closures: BTreeMap<String, ClosureTally>,
+    /// What was looked at under the power model, by phase; only where all of it was.
+    pub power: BTreeMap<String, Vec<EpochClaim>>,
     /// Kills that the seed gave.
     pub planned: u64,
     /// Crash points tried: kills attempted, and points of recorded runs.
@@ -208,6 +210,9 @@ impl Tally {
                 closure.points = closure.points.saturating_add(*points);
                 closure.states = closure.states.saturating_add(*fresh);
             }
+            Event::PowerClaims { phase, epochs } => {
+                self.power.insert(phase.clone(), epochs.clone());
+            }
             Event::ClosureEnded { phase, complete } => {
                 self.closures.entry(phase.clone()).or_default().complete = *complete;
             }
@@ -322,6 +327,8 @@ impl Tally {
         // What a disturbed run leaves depends on how it was disturbed, and so does what it must be.
         let content = match point.model {
             Model::Error | Model::Signal => format!("{} {}", point.content_id, point.faults),
+            // The same content after more acknowledgements is another state.
+            _ if point.acks > 0 => format!("{} {}", point.content_id, point.acks),
             _ => point.content_id.clone(),
         };
         let state = (point.phase.clone(), content);

@@ -43,7 +43,7 @@ use fuser::INodeNo;
 use nix::errno::Errno;
 
 use crate::fault::FaultPlan;
-use crate::oplog::OpLog;
+use crate::oplog::{OpLog, Progress};
 use crate::volume::Volume;
 
 pub use mount::MountError;
@@ -69,9 +69,9 @@ pub struct Wiring {
     pub kill: Arc<dyn Fn() + Send + Sync>,
     /// Sends another signal to the tool.
     pub signal: Arc<dyn Fn(i32) + Send + Sync>,
-    /// Reads what the tool has printed so far and says in which step it is. Called before each op gets its number, so
-    /// that a mark printed before a write precedes it in the log.
-    pub step: Arc<dyn Fn() -> Arc<str> + Send + Sync>,
+    /// Reads what the tool has printed so far and says how far it has come. Called before each op gets its number, so
+    /// that a mark or an acknowledgement printed before a write precedes it in the log.
+    pub progress: Arc<dyn Fn() -> Progress + Send + Sync>,
 }
 
 impl fmt::Debug for Wiring {

@@ -14,7 +14,7 @@ use super::state::State;
 use super::verdict::{End, Verdict};
 use super::{Recorded, Wiring};
 use crate::fault::torn_bytes;
-use crate::oplog::{OpKind, Outcome};
+use crate::oplog::{OpKind, Outcome, Progress};
 use crate::volume::{Applied, Ino, Mutation, Volume};
 
 /// The state of a seam, and what waits for it.
@@ -52,7 +52,7 @@ pub(super) enum Change<'a> {
 struct Asked<'a> {
     run: u64,
     wiring: &'a Wiring,
-    step: &'a Arc<str>,
+    progress: &'a Progress,
     caller: Caller,
 }
 
@@ -117,8 +117,8 @@ impl Shared {
                 _ => return quietly(state.content_mut(slot), &change),
             }
         };
-        let step = (wiring.step)();
-        let asked = Asked { run, wiring: &wiring, step: &step, caller };
+        let progress = (wiring.progress)();
+        let asked = Asked { run, wiring: &wiring, progress: &progress, caller };
         self.op(self.lock(), &asked, change)
     }
 
@@ -129,7 +129,7 @@ impl Shared {
         asked: &Asked<'_>,
         mut change: Change<'_>,
     ) -> Result<Done, Errno> {
-        let Asked { wiring, step, caller, .. } = asked;
+        let Asked { wiring, progress, caller, .. } = asked;
         if state.late(asked.run) {
             let mut active = state.run.as_mut().filter(|active| active.id == asked.run);
             let cut_now = active.as_mut().is_some_and(|active| active.cut_at_first_op());
@@ -140,7 +140,7 @@ impl Shared {
             return Err(Errno::EIO);
         }
         check(&state, &change)?;
-        let verdict = state.ask_plan(&change, caller, step);
+        let verdict = state.ask_plan(&change, caller, &progress.step);
         state = self.before(state, asked, &verdict)?;
 
         let end = state.end_of(&change, caller, &verdict);
@@ -165,7 +165,7 @@ impl Shared {
             }
             _ => Done::default(),
         };
-        state.record(&change, caller, step, outcome);
+        state.record(&change, caller, progress, outcome);
         if end.kills() {
             state.freeze();
             drop(state);

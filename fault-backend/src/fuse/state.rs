@@ -15,7 +15,7 @@ use super::verdict::{End, Verdict};
 use super::{Glances, Recorded, Run, Wiring};
 use crate::content_id::CHUNK_BYTES;
 use crate::fault::{ArmedPlan, OpClass, OpView};
-use crate::oplog::{Op, OpLog, Outcome};
+use crate::oplog::{Op, OpLog, Outcome, Progress};
 use crate::volume::{Ino, Mutation, Volume};
 
 /// The state of a seam.
@@ -337,7 +337,13 @@ impl State {
     }
 
     /// Gives the op its number and writes it to the log.
-    pub(super) fn record(&mut self, change: &Change<'_>, caller: &Caller, step: &Arc<str>, outcome: Outcome) {
+    pub(super) fn record(
+        &mut self,
+        change: &Change<'_>,
+        caller: &Caller,
+        progress: &Progress,
+        outcome: Outcome,
+    ) {
         let time = self.content(Slot::Work).now();
         let Some(run) = &mut self.run else { return };
         run.ops += 1;
@@ -364,7 +370,8 @@ impl State {
             fua: caller.fua,
             cached: caller.cached,
             process: self.names.name(caller.pid),
-            step: step.clone(),
+            step: progress.step.clone(),
+            acks: progress.acks,
             epoch,
             outcome,
             time,

@@ -5,7 +5,7 @@ use std::mem::discriminant;
 
 use super::{Op, OpKind, OpLog};
 
-const MAGIC: &[u8] = b"killpoint oplog 1\n";
+const MAGIC: &[u8] = b"killpoint oplog 2\n";
 
 impl OpLog {
     /// Bytes of the payloads of its writes.
@@ -89,6 +89,7 @@ mod tests {
             cached: false,
             process: "tool".into(),
             step: "start".into(),
+            acks: 0,
             epoch: 0,
             outcome,
             time: Timestamp::default(),

@@ -96,26 +96,40 @@ impl fmt::Display for EpochClaim {
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        f.write_str(&self.looked_at())?;
+        self.bound().map_or(Ok(()), |bound| write!(f, ": with no failure, {bound}"))
+    }
+}
+
+impl Coverage {
+    /// What was looked at, in words.
+    pub fn looked_at(&self) -> String {
+        let (max_drops, window, samples) = match self {
             Self::Exhaustive { points, .. } => {
-                write!(f, "every subset at every cut ({} points)", grouped(*points))
+                return format!("every subset at every cut ({} points)", grouped(*points));
             }
-            Self::Bounded { max_drops, window, samples, .. } => {
-                f.write_str("every cut less one; ")?;
-                if *max_drops > 1 {
-                    write!(f, "less {} within {window}; ", word(*max_drops))?;
-                }
-                match samples {
-                    0 => f.write_str("nothing of the rest"),
-                    // The rule of three: if n draws all pass, the share that fails is below 3/n at 95 %.
-                    _ => write!(
-                        f,
-                        "{} samples of the rest: with no failure, at most {} % of what was sampled from fails, at 95 %",
-                        grouped(u64::from(*samples)),
-                        percent(300.0 / f64::from(*samples)),
-                    ),
-                }
+            Self::Bounded { max_drops, window, samples, .. } => (max_drops, window, samples),
+        };
+        let several = match max_drops {
+            0 | 1 => String::new(),
+            drops => format!("less {} within {window}; ", word(*drops)),
+        };
+        let rest = match samples {
+            0 => "nothing of the rest".to_owned(),
+            samples => format!("{} samples of the rest", grouped(u64::from(*samples))),
+        };
+        format!("every cut less one; {several}{rest}")
+    }
+
+    /// What no failure among the samples says of the rest, in words; none where there are no samples.
+    pub fn bound(&self) -> Option<String> {
+        match self {
+            Self::Bounded { samples, .. } if *samples > 0 => {
+                // The rule of three: if n draws all pass, the share that fails is below 3/n at 95 %.
+                let share = percent(300.0 / f64::from(*samples));
+                Some(format!("at most {share} % of what was sampled from fails, at 95 %"))
             }
+            _ => None,
         }
     }
 }

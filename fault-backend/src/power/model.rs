@@ -99,6 +99,12 @@ impl<'a> Power<'a> {
         epochs
     }
 
+    /// Number of the epoch of the op at a cut, from 1, as an [`EpochClaim`](super::EpochClaim) counts it.
+    pub fn epoch_of(&self, cut: u64) -> u32 {
+        let cut = usize::try_from(cut).unwrap_or(usize::MAX);
+        self.epochs().get(cut).map_or(1, |epoch| epoch + 1)
+    }
+
     pub(super) fn effect(&self, number: u64) -> Option<&Effect<'a>> {
         self.effects.get(usize::try_from(number.checked_sub(1)?).ok()?)?.as_ref()
     }

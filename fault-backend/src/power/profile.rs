@@ -83,6 +83,17 @@ pub enum Dropped {
     Garbage,
 }
 
+impl Dropped {
+    const NAMES: [(Self, &'static str); 3] =
+        [(Self::Old, "old"), (Self::Zeros, "zeros"), (Self::Garbage, "garbage")];
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Self::NAMES.iter().find(|(kind, _)| kind == self).map_or(Ok(()), |(_, name)| f.write_str(name))
+    }
+}
+
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +116,13 @@ impl Default for DeviceProfile {
         Self::new("whole-writes", AtomicUnit::Write, Dropped::Old, true)
     }
 }
+
+/// A text that is no device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no device: expected an atomic unit, what dropped writes leave, and whether flushes count, as `4096.old`"
+)]
+pub struct NotADevice(String);
 
 /// A profile can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +166,35 @@ impl DeviceProfile {
     /// A profile that is in no file.
     pub fn new(name: &str, atomic_unit: AtomicUnit, dropped: Dropped, honours_flush: bool) -> Self {
         Self { schema: SCHEMA, name: name.to_owned(), atomic_unit, dropped, honours_flush }
+    }
+
+    /// The device with another atomic unit.
+    #[must_use]
+    pub fn with_unit(self, atomic_unit: AtomicUnit) -> Self {
+        Self { atomic_unit, ..self }
+    }
+
+    /// The device as a word for tokens, without its name: `4096.old`, or `write.garbage.deaf` where flushes are ignored.
+    pub fn word(&self) -> String {
+        let deaf = if self.honours_flush { "" } else { ".deaf" };
+        format!("{}.{}{deaf}", self.atomic_unit, self.dropped)
+    }
+
+    /// Reads [`Self::word`] back; the name is the word.
+    ///
+    /// # Errors
+    /// What is no such word.
+    pub fn from_word(word: &str) -> Result<Self, NotADevice> {
+        let wrong = || NotADevice(word.to_owned());
+        let parts: Vec<&str> = word.split('.').collect();
+        let (unit, dropped, honours) = match parts.as_slice() {
+            [unit, dropped] => (unit, dropped, true),
+            [unit, dropped, "deaf"] => (unit, dropped, false),
+            _ => return Err(wrong()),
+        };
+        let unit = unit.parse().map_err(|_| wrong())?;
+        let dropped = Dropped::NAMES.iter().find(|(_, name)| name == dropped).ok_or_else(wrong)?.0;
+        Ok(Self::new(word, unit, dropped, honours))
     }
 
     /// Names of the profiles that ship.
@@ -212,6 +259,21 @@ mod tests {
         let profile = DeviceProfile::new("mine", AtomicUnit::Bytes(512), Dropped::Garbage, false);
         fs::write(&path, toml::to_string(&profile).unwrap()).unwrap();
         assert_eq!(DeviceProfile::load(path.to_str().unwrap()).unwrap(), profile);
+    }
+
+    #[test]
+    fn a_device_is_read_back_from_its_word() {
+        for (word, unit, dropped, honours) in [
+            ("4096.old", AtomicUnit::Bytes(4096), Dropped::Old, true),
+            ("write.garbage.deaf", AtomicUnit::Write, Dropped::Garbage, false),
+            ("512.zeros", AtomicUnit::Bytes(512), Dropped::Zeros, true),
+        ] {
+            assert_eq!(DeviceProfile::from_word(word), Ok(DeviceProfile::new(word, unit, dropped, honours)));
+            assert_eq!(DeviceProfile::new("any", unit, dropped, honours).word(), word);
+        }
+        for word in ["", "4096", "1000.old", "512.new", "512.old.", "512.old.deaf.deaf"] {
+            assert!(DeviceProfile::from_word(word).is_err(), "{word}");
+        }
     }
 
     #[test]

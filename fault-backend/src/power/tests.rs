@@ -34,6 +34,7 @@ pub(super) fn op(log: &OpLog, kind: OpKind) -> Op {
         cached: false,
         process: "tool".into(),
         step: "start".into(),
+        acks: 0,
         epoch: 0,
         outcome: Outcome::Completed,
         time: Timestamp::default(),

@@ -78,6 +78,7 @@ impl Disk {
             cached: false,
             process,
             step,
+            acks: 0,
             epoch,
             outcome: Outcome::Completed,
             time: Timestamp::default(),

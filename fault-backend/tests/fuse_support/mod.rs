@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fault_backend::fuse::{Recorded, Run, Seam, SeamOptions, Slot, Wiring};
+use fault_backend::oplog::Progress;
 use fault_backend::volume::NodeKind;
 use fault_backend::{Image, OpKind, Replay, Volume};
 use nix::errno::Errno;
@@ -110,7 +111,7 @@ pub fn group_wiring(group: &Arc<AtomicI32>) -> Wiring {
     Wiring {
         kill: Arc::new(send(Signal::SIGKILL)),
         signal: Arc::new(move |_| terminate()),
-        step: Arc::new(|| "".into()),
+        progress: Arc::new(|| Progress::in_step("")),
     }
 }
 
@@ -137,9 +138,10 @@ impl Calls {
                 kills.fetch_add(1, Ordering::SeqCst);
             }),
             signal: Arc::new(move |signal| signals.lock().unwrap().push(signal)),
-            step: Arc::new(move || {
+            progress: Arc::new(move || {
                 asked.fetch_add(1, Ordering::SeqCst);
-                steps.lock().unwrap().last().cloned().unwrap_or_else(|| "".into())
+                let step = steps.lock().unwrap().last().cloned();
+                Progress::in_step(step.unwrap_or_else(|| "".into()))
             }),
         }
     }

@@ -29,7 +29,11 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     // A token's finding was made by oracles that had been proved.
     let setting = Setting { prove: false, ..setting };
     // What is known of the tool is a failure all the same, for who asks about this one.
-    let origin = Origin { expected: Expected::default(), ..origin(&loaded, token.seed, &setting) };
+    let origin = Origin {
+        expected: Expected::default(),
+        device: token.device.clone(),
+        ..origin(&loaded, token.seed, &setting)
+    };
     let Loaded { resolved, programs, .. } = loaded;
     let started = started(&resolved, &programs, reports::Command::Repro, &setting, token.seed);
     let started = reports::CampaignStarted { iterations: Some(1), ..started };

@@ -17,11 +17,12 @@ use crate::expected;
 use crate::ground::Setting;
 use crate::prepare::prepare;
 use crate::programs::Programs;
-use crate::record::Recorder;
+use crate::record::{Origin, Recorder};
 use crate::rundir;
 use crate::seam::{self, Wish};
 use crate::sweep::earlier::Earlier;
 use crate::sweep::points::{Torn, TornUnit};
+use crate::sweep::power::PowerPlan;
 use crate::sweep::{self, Plan};
 use crate::tools;
 
@@ -133,6 +134,12 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
     if args.torn == Torn::None {
         models.remove(&Model::Torn);
     }
+    // A power cut that loses nothing leaves what a kill leaves.
+    if models.contains(&Model::Power) {
+        models.insert(Model::Kill);
+    }
+    let unit = args.atomic_unit.unwrap_or(args.device.atomic_unit);
+    let device = args.device.clone().with_unit(unit);
     Plan {
         seed: args.seed.or(seed).unwrap_or_else(|| rand::rng().next_u64()),
         models,
@@ -141,6 +148,7 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
         live_checks: args.live_checks,
         closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
         budget: args.budget,
+        power: PowerPlan { device, max_drops: args.max_drops, samples: args.power_samples },
         jobs: args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize),
         shard: args.shard,
     }
@@ -153,6 +161,10 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
     let mut option = |name: &str, value: String| options.insert(name.to_owned(), value);
     if plan.models.contains(&Model::Torn) {
         option("torn", format!("{:?} by {:?}", plan.torn, plan.unit));
+    }
+    if plan.models.contains(&Model::Power) {
+        let PowerPlan { device, max_drops, samples } = &plan.power;
+        option("power", format!("{}, at most {max_drops} lost, {samples} samples", device.word()));
     }
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
@@ -182,7 +194,7 @@ fn sweep_one(
 ) -> Result<Exit, Error> {
     let tries = rundir::tries(run_dir)?;
     let plan = &plan(args, setting, rundir::campaign_of(&tries).map(|before| before.seed));
-    let origin = origin(&loaded, plan.seed, setting);
+    let origin = Origin { device: Some(plan.power.device.clone()), ..origin(&loaded, plan.seed, setting) };
     let Loaded { resolved, programs, .. } = loaded;
     let known = resolved.expected.clone();
     let started = campaign(plan, &known, setting, started(&resolved, &programs, command, setting, plan.seed));

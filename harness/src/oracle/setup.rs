@@ -58,7 +58,7 @@ impl<'a> Setup<'a> {
         self.place = place;
         Ok(match oracle {
             // The first is there in any case, and the chain asks the last.
-            Oracle::Baseline { .. } | Oracle::Idempotent {} => None,
+            Oracle::Baseline { .. } | Oracle::Idempotent {} | Oracle::Durable { .. } => None,
             Oracle::Gpt { file, need, .. } => Some(CheckKind::Table(Table::new(self, file, *need)?)),
             Oracle::Untouched { file, partitions, ranges, files, .. } => {
                 let named = (partitions.as_slice(), ranges.as_slice(), files.as_slice());

@@ -7,6 +7,7 @@ use std::mem::take;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fault_backend::oplog::Progress;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -42,7 +43,7 @@ pub struct Wiring {
     pub signal: Arc<dyn Fn(i32) + Send + Sync>,
     /// Reads what the tool has printed, and gives the step that it is in: `start` before the first mark. To be called
     /// before an op gets its number, so that a mark which was printed before the op precedes it.
-    pub step: Arc<dyn Fn() -> Arc<str> + Send + Sync>,
+    pub progress: Arc<dyn Fn() -> Progress + Send + Sync>,
 }
 
 impl fmt::Debug for Wiring {

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use fault_backend::oplog::Progress;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use regex::bytes::Regex;
@@ -95,8 +96,8 @@ impl Outputs {
         self.lock().drain(&self.pipes);
     }
 
-    /// Reads whatever is there now, and gives the step that the tool is in. An op is about to happen.
-    pub(super) fn step(&self) -> Arc<str> {
+    /// Reads whatever is there now, and says how far the tool has come. An op is about to happen.
+    pub(super) fn progress(&self) -> Progress {
         let mut found = self.lock();
         let before = (found.marks.len(), found.is_too_much());
         found.drain(&self.pipes);
@@ -109,7 +110,8 @@ impl Outputs {
             // A bell that has rung is as good.
             let _ = self.bell.write(1);
         }
-        found.step.clone()
+        let acks = u32::try_from(found.acks.len()).unwrap_or(u32::MAX);
+        Progress { step: found.step.clone(), acks }
     }
 
     /// From the first mark of this step on, the next op's time is noted.

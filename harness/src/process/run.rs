@@ -220,7 +220,7 @@ fn wiring(killer: &Arc<Killer>, outputs: &Arc<Outputs>) -> Wiring {
     Wiring {
         kill: Arc::new(move || to_kill.kill()),
         signal: Arc::new(move |number| to_signal.signal(number)),
-        step: Arc::new(move || to_step.step()),
+        progress: Arc::new(move || to_step.progress()),
     }
 }
 

@@ -281,6 +281,7 @@ impl FuseStage {
             watch: Some(PathBuf::from(SCRATCH)),
             ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });
+        self.seam.reset_acks();
         let ran = self.run_commands(job, aim, on_mark);
         self.seam.set_running(None);
         let ended = self.seam.seam.end();
@@ -312,6 +313,7 @@ impl FuseStage {
             let volume = &self.seed.words.volume;
             let mut marked = |mark: &Mark| on_mark(mark, volume);
             let run = self.runner.run_on(&*self.seam, &command, aim, self.seed.interrupted, &mut marked)?;
+            self.seam.add_acks(run.acks.len());
             let killed = run.end == End::Killed;
             let failure = if killed { None } else { Failure::of(&run, accepted) };
             runs.push(run);

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fault_backend::fuse::{Seam, SeamOptions, Slot, Wiring};
+use fault_backend::oplog::Progress;
 use fault_backend::volume::Volume;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -28,6 +29,8 @@ pub(super) struct Mounted {
     /// `st_dev` of the mount.
     device: Option<u64>,
     running: Mutex<Option<process::Wiring>>,
+    /// Acknowledgements of the run's commands that are over.
+    acks: AtomicU32,
 }
 
 impl Mounted {
@@ -37,11 +40,21 @@ impl Mounted {
         cpus::bind(&[cpu])?;
         let seam = Seam::mount(&mount_point(work, private)?, &SeamOptions { cpu: Some(cpu) })?;
         let device = std::fs::metadata(seam.root()).ok().map(|metadata| metadata.dev());
-        Ok(Self { seam, device, running: Mutex::new(None) })
+        Ok(Self { seam, device, running: Mutex::new(None), acks: AtomicU32::new(0) })
     }
 
     fn running(&self) -> Option<process::Wiring> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A run begins.
+    pub(super) fn reset_acks(&self) {
+        self.acks.store(0, Ordering::Relaxed);
+    }
+
+    /// A command of the run is over that acknowledged so much.
+    pub(super) fn add_acks(&self, acks: usize) {
+        self.acks.fetch_add(u32::try_from(acks).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn set_running(&self, wiring: Option<process::Wiring>) {
@@ -100,7 +113,7 @@ impl Drop for StandIns {
 /// Closures for the seam that reach whatever runs at the moment. The threads that a file lists are counted at each op,
 /// if there is one, and the most of them are kept.
 pub(super) fn wiring(mounted: &Arc<Mounted>, listed: Option<PathBuf>, threads: &Arc<AtomicU64>) -> Wiring {
-    let [kill, signal, step] = [(); 3].map(|()| Arc::clone(mounted));
+    let [kill, signal, progress] = [(); 3].map(|()| Arc::clone(mounted));
     let start: Arc<str> = "start".into();
     let threads = Arc::clone(threads);
     Wiring {
@@ -114,13 +127,17 @@ pub(super) fn wiring(mounted: &Arc<Mounted>, listed: Option<PathBuf>, threads: &
                 (running.signal)(number);
             }
         }),
-        step: Arc::new(move || {
+        progress: Arc::new(move || {
             if let Some(Ok(list)) = listed.as_ref().map(std::fs::read_to_string) {
                 threads.fetch_max(list.lines().count() as u64, Ordering::Relaxed);
             }
-            match step.running() {
-                Some(running) => (running.step)(),
-                None => Arc::clone(&start),
+            let before = progress.acks.load(Ordering::Relaxed);
+            match progress.running() {
+                Some(running) => {
+                    let Progress { step, acks } = (running.progress)();
+                    Progress { step, acks: before.saturating_add(acks) }
+                }
+                None => Progress { step: Arc::clone(&start), acks: before },
             }
         }),
     }

@@ -14,7 +14,7 @@ use fault_backend::volume::Volume;
 use fault_backend::{Action, ContentId, Fault};
 use reports::{Event, Model};
 
-use super::explore::{Candidate, Explorer, Follow, Label};
+use super::explore::{Candidate, Explorer, Follow, Key, Label};
 use super::judge::Judged;
 use super::merge::Aspect;
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub(super) struct Frontier {
     /// States of the next level.
     next: Vec<Candidate>,
     /// Their content ids, and those of all levels before.
-    known: HashSet<ContentId>,
+    known: HashSet<Key>,
     /// Contents of the volume of which a state was or will be judged.
     awaited: HashSet<ContentId>,
     /// What the states of the next level are like: of those that may be judged together one goes first.
@@ -99,7 +99,7 @@ impl Explorer<'_> {
     /// Notes the states that crashes of a resume lead to and that were not met before; how many there are, those of which
     /// it is not known yet included.
     pub(super) fn open(&mut self, parent: &Candidate, state: &Volume, log: &OpLog) -> Result<u64, Error> {
-        self.frontier.known.insert(parent.id);
+        self.frontier.known.insert(parent.key());
         self.frontier.awaited.insert(parent.aspect.volume);
         let before = self.frontier.next.len();
         let mut doubts: HashSet<Aspect> = HashSet::new();
@@ -108,8 +108,10 @@ impl Explorer<'_> {
             for (state, wiped) in self.variants(replay.state_after(op)?)? {
                 self.frontier.points += 1;
                 let id = state.content_id();
-                let aspect = Aspect::of(&state, id);
-                if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
+                let aspect = Aspect::of(&state, id, parent.acks);
+                if self.frontier.known.contains(&(id, parent.acks))
+                    || self.merges.stands_for(&aspect).is_some()
+                {
                     continue;
                 }
                 if self.frontier.awaited.contains(&aspect.volume) {
@@ -158,8 +160,10 @@ impl Explorer<'_> {
         for op in 0..=log.len() {
             for (state, wiped) in self.variants(replay.state_after(op)?)? {
                 let id = state.content_id();
-                let aspect = Aspect::of(&state, id);
-                if self.frontier.known.contains(&id) || self.merges.stands_for(&aspect).is_some() {
+                let aspect = Aspect::of(&state, id, parent.acks);
+                if self.frontier.known.contains(&(id, parent.acks))
+                    || self.merges.stands_for(&aspect).is_some()
+                {
                     continue;
                 }
                 if self.frontier.queued.contains(&aspect) {
@@ -177,7 +181,7 @@ impl Explorer<'_> {
     }
 
     fn take(&mut self, child: Candidate) {
-        self.frontier.known.insert(child.id);
+        self.frontier.known.insert(child.key());
         self.frontier.awaited.insert(child.aspect.volume);
         self.frontier.queued.insert(child.aspect.clone());
         self.frontier.next.push(child);
@@ -192,16 +196,24 @@ impl Explorer<'_> {
         (id, aspect): (ContentId, Aspect),
     ) -> Candidate {
         let done = log.op(op);
-        let kill = TokenKill { fault: Fault::AtOp(op, Action::KillAfter), wipe: wiped };
+        let kill = TokenKill::new(Fault::AtOp(op, Action::KillAfter), wiped);
         let label = Label {
             model: Model::Kill,
             depth: parent.label.depth + 1,
             op,
             torn_bytes: None,
+            ordinal: 0,
             step: done.map_or_else(|| Arc::clone(&parent.label.step), |op| Arc::clone(&op.step)),
             region: done.map_or_else(|| "start".into(), |op| self.course.regions.of(op)).name,
             kills: parent.label.kills.iter().cloned().chain([kill]).collect(),
         };
-        Candidate { id, aspect, label, root: parent.root.clone(), root_past: parent.root_past.clone() }
+        Candidate {
+            id,
+            acks: parent.acks,
+            aspect,
+            label,
+            root: parent.root.clone(),
+            root_past: parent.root_past.clone(),
+        }
     }
 }

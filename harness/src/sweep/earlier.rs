@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use fault_backend::ContentId;
 use reports::{Event, Finding, Model, Point, Verdict};
 
+use super::explore::Key;
 use super::judge::{AskedOf, Judged};
 use crate::chain::Sample;
 use crate::judge::Judgement;
@@ -14,8 +15,8 @@ use crate::token::Token;
 /// Judged states and disturbed runs of earlier tries.
 #[derive(Debug, Default)]
 pub struct Earlier {
-    /// By phase and content id of the state.
-    states: HashMap<(String, ContentId), Known>,
+    /// By phase and state.
+    states: HashMap<(String, Key), Known>,
     /// By phase and faults of the run.
     runs: HashMap<(String, String), Known>,
     /// Content id of the fixture, where anything was judged.
@@ -60,12 +61,13 @@ impl Earlier {
                 continue;
             }
             let (phase, faults) = (point.phase.clone(), point.faults.clone());
+            let key = (id, point.acks);
             let of_run = matches!(point.model, Model::Error | Model::Signal);
             let known = Known::new(point, verdict, id, finding);
             if of_run {
                 self.runs.insert((phase, faults), known);
             } else {
-                self.states.insert((phase, id), known);
+                self.states.insert((phase, key), known);
             }
         }
     }
@@ -76,8 +78,8 @@ impl Earlier {
     }
 
     /// What is known of a phase's state.
-    pub fn of_state(&self, phase: &str, id: ContentId) -> Option<&Known> {
-        self.states.get(&(phase.to_owned(), id))
+    pub fn of_state(&self, phase: &str, key: Key) -> Option<&Known> {
+        self.states.get(&(phase.to_owned(), key))
     }
 
     /// What is known of a disturbed run.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use fault_backend::ContentId;
 use fault_backend::replay::Replay;
 use fault_backend::volume::Volume;
+use reports::event::AT_END;
 use reports::{AskedOf, Event, Model, Point, Stream};
 use scenarios::model::ScratchPolicy;
 
@@ -23,7 +24,7 @@ use crate::chain::Sample;
 use crate::error::Error;
 use crate::ground::Ground;
 use crate::record::{self, Recorder, Trace};
-use crate::store::Past;
+use crate::store::{Past, Reached};
 use crate::token::{self, TokenKill, faults_text};
 use crate::workers::{Ticket, Workers};
 
@@ -36,10 +37,15 @@ pub enum Follow {
     Resumes,
 }
 
+/// What tells states apart: the same content after more acknowledgements has to hold more.
+pub(super) type Key = (ContentId, u32);
+
 /// A state to be looked at, and the way to it.
 #[derive(Clone)]
 pub(super) struct Candidate {
     pub id: ContentId,
+    /// Acknowledgements of the phase's run before the crash, where there are any, or [`AT_END`] once it said that it was done.
+    pub acks: u32,
     pub aspect: Aspect,
     pub label: Label,
     /// The state of the recorded run that it began with, and where that is.
@@ -54,6 +60,8 @@ pub(super) struct Label {
     pub depth: u32,
     pub op: u64,
     pub torn_bytes: Option<u64>,
+    /// Place among the points of its model, where ops alone don't order them.
+    pub ordinal: u64,
     pub step: Arc<str>,
     pub region: Arc<str>,
     pub kills: Vec<TokenKill>,
@@ -64,7 +72,7 @@ enum Pending {
     /// Content that is judged.
     New(Box<Candidate>, Follow, Verdict),
     /// Content that was met before.
-    Same(Label, ContentId),
+    Same(Label, Key),
     /// A volume that was met with something else in the scratch directory. Its verdict is asked for beforehand where it
     /// is likely to be needed.
     Alike(Box<Candidate>, Follow, Option<Verdict>),
@@ -82,19 +90,26 @@ enum Verdict {
 
 impl Candidate {
     /// A state of the recorded run.
-    fn of_run(state: Volume, label: Label, past: Past) -> Self {
+    pub(super) fn of_run(state: Volume, acks: u32, label: Label, past: Past) -> Self {
         let id = state.content_id();
-        Self { id, aspect: Aspect::of(&state, id), label, root: state, root_past: past }
+        Self { id, acks, aspect: Aspect::of(&state, id, acks), label, root: state, root_past: past }
+    }
+
+    /// What tells it apart.
+    pub(super) fn key(&self) -> Key {
+        (self.id, self.acks)
     }
 
     /// How it comes about.
-    fn source(&self) -> Result<Source, Error> {
+    fn source(&self, acks: &[String]) -> Result<Source, Error> {
         let (kill, further) = self.label.kills.split_first().ok_or(Error::NotRecorded)?;
         Ok(Source {
             root: self.root.clone(),
             kill: kill.clone(),
             further: further.to_vec(),
+            outage: None,
             volume: self.aspect.volume,
+            acks: acks.iter().take(self.acks as usize).cloned().collect(),
         })
     }
 
@@ -117,9 +132,11 @@ pub(super) struct Explorer<'a> {
     pub(super) place: record::Place,
     pending: VecDeque<Pending>,
     /// What the states were found to be that were told of.
-    known: HashMap<ContentId, Sample>,
+    known: HashMap<Key, Sample>,
     /// States that are judged, or going to be.
-    judged: HashSet<ContentId>,
+    judged: HashSet<Key>,
+    /// Where the power failed that led to states which fail.
+    pub(super) failed_cuts: Vec<u64>,
     pub(super) merges: Merges,
     pub(super) frontier: Frontier,
     pub(super) left: u64,
@@ -149,6 +166,7 @@ impl<'a> Explorer<'a> {
             pending: VecDeque::new(),
             known: HashMap::new(),
             judged: HashSet::new(),
+            failed_cuts: Vec::new(),
             merges: Merges::of(&ground.resolved.scenario),
             frontier: Frontier::default(),
             left: 0,
@@ -164,7 +182,7 @@ impl<'a> Explorer<'a> {
         if follow == Follow::Resumes {
             for point in points {
                 let state = replay.state(point.point)?;
-                self.frontier.await_volume(Aspect::of(&state, state.content_id()).volume);
+                self.frontier.await_volume(Aspect::of(&state, state.content_id(), 0).volume);
             }
         }
         for (done, point) in points.iter().enumerate() {
@@ -178,12 +196,14 @@ impl<'a> Explorer<'a> {
                     depth: 0,
                     op: point.op,
                     torn_bytes: point.torn_bytes,
+                    ordinal: 0,
                     step: Arc::clone(&point.step),
                     region: Arc::clone(&point.region.name),
-                    kills: vec![TokenKill { fault: point.fault(), wipe: wiped }],
+                    kills: vec![TokenKill::new(point.fault(), wiped)],
                 };
-                let past = Past { log: Arc::clone(&log), point: point.point, wiped };
-                self.offer(Candidate::of_run(state, label, past), follow)?;
+                let past = Past { log: Arc::clone(&log), at: Reached::Point(point.point), wiped };
+                let acks = self.course.acks_after(point.op);
+                self.offer(Candidate::of_run(state, acks, label, past), follow)?;
             }
         }
         self.settle_all()
@@ -204,9 +224,10 @@ impl<'a> Explorer<'a> {
                 depth: 0,
                 op: disturbance.op,
                 torn_bytes: None,
+                ordinal: place as u64,
                 step: Arc::clone(&disturbance.step),
                 region: Arc::clone(&disturbance.region.name),
-                kills: vec![TokenKill { fault: disturbance.fault.clone(), wipe: false }],
+                kills: vec![TokenKill::new(disturbance.fault.clone(), false)],
             };
             let faults = faults_text(&label.kills);
             let verdict = match self.earlier.of_run(&self.place.phase, &faults) {
@@ -231,10 +252,15 @@ impl<'a> Explorer<'a> {
         self.plan.shard.is_some()
     }
 
+    /// Empties the scratch directory of a state; whether there was anything in it.
+    pub(super) fn without_scratch(&mut self, state: &mut Volume) -> Result<bool, Error> {
+        self.ground.stage.fuse()?.without_scratch(state)
+    }
+
     /// The state as it is left and as a reboot leaves it, as far as the scenario asks for both and they differ.
     pub(super) fn variants(&mut self, kept: Volume) -> Result<Vec<(Volume, bool)>, Error> {
         let mut wiped = kept.clone();
-        let cleared = self.ground.stage.fuse()?.without_scratch(&mut wiped)?;
+        let cleared = self.without_scratch(&mut wiped)?;
         Ok(match self.course.known.phase.scratch {
             ScratchPolicy::Kept => vec![(kept, false)],
             ScratchPolicy::Wiped => vec![(wiped, true)],
@@ -248,14 +274,15 @@ impl<'a> Explorer<'a> {
         if self.plan.shard.is_some_and(|shard| !shard.has(candidate.aspect.volume)) {
             return Ok(());
         }
-        if self.judged.contains(&candidate.id) {
-            return self.pend(Pending::Same(candidate.label, candidate.id));
+        if self.judged.contains(&candidate.key()) {
+            let key = candidate.key();
+            return self.pend(Pending::Same(candidate.label, key));
         }
         if self.merges.meet(candidate.aspect.volume) {
             let verdict = self.merges.asked.then(|| self.ask_for(&candidate, follow)).transpose()?;
             return self.pend(Pending::Alike(Box::new(candidate), follow, verdict));
         }
-        self.judged.insert(candidate.id);
+        self.judged.insert(candidate.key());
         let verdict = self.ask_for(&candidate, follow)?;
         self.pend(Pending::New(Box::new(candidate), follow, verdict))
     }
@@ -264,7 +291,7 @@ impl<'a> Explorer<'a> {
     fn ask_for(&self, candidate: &Candidate, follow: Follow) -> Result<Verdict, Error> {
         let follows = follow == Follow::Resumes;
         // A resume that leads to something new has to be recorded again: recordings are not kept.
-        let earlier = self.earlier.of_state(&self.place.phase, candidate.id);
+        let earlier = self.earlier.of_state(&self.place.phase, candidate.key());
         if let Some(known) = earlier.filter(|known| !follows || known.opened == Some(0)) {
             return Ok(Verdict::Earlier(Box::new(known.clone())));
         }
@@ -273,8 +300,12 @@ impl<'a> Explorer<'a> {
 
     /// Has a worker judge a state.
     pub(super) fn judgement_of(&self, candidate: &Candidate, follow: bool) -> Result<Ticket<Judged>, Error> {
-        let (index, source) = (self.course.index, candidate.source()?);
-        Ok(self.workers.submit(move |prepared| judge::judge(prepared, index, source, follow)))
+        let (index, source) = (self.course.index, candidate.source(&self.course.known.acks)?);
+        let done = candidate.acks == AT_END;
+        Ok(self.workers.submit(move |prepared| match done {
+            true => judge::judge_done(prepared, index, source),
+            false => judge::judge(prepared, index, source, follow),
+        }))
     }
 
     fn pend(&mut self, pending: Pending) -> Result<(), Error> {
@@ -299,15 +330,15 @@ impl<'a> Explorer<'a> {
     fn settle_one(&mut self) -> Result<(), Error> {
         match self.pending.pop_front() {
             None => Ok(()),
-            Some(Pending::Same(label, id)) => self.same(&label, id, false),
+            Some(Pending::Same(label, key)) => self.same(&label, key, false),
             Some(Pending::Alike(candidate, follow, verdict)) => {
-                if self.known.contains_key(&candidate.id) {
-                    return self.same(&candidate.label, candidate.id, false);
+                if self.known.contains_key(&candidate.key()) {
+                    return self.same(&candidate.label, candidate.key(), false);
                 }
-                if let Some(id) = self.merges.stands_for(&candidate.aspect) {
-                    return self.same(&candidate.label, id, true);
+                if let Some(key) = self.merges.stands_for(&candidate.aspect) {
+                    return self.same(&candidate.label, key, true);
                 }
-                self.judged.insert(candidate.id);
+                self.judged.insert(candidate.key());
                 let verdict = verdict.map_or_else(|| self.ask_for(&candidate, follow), Ok)?;
                 self.judged(*candidate, follow, verdict)
             }
@@ -319,16 +350,16 @@ impl<'a> Explorer<'a> {
                 };
                 let crash = crash.unwrap_or_else(|| token::short(judged.sample.volume_id));
                 let id = judged.sample.content_id;
-                let point = Point { distinct: true, ..self.point(&label, &judged.sample, id) };
+                let point = Point { distinct: true, ..self.point(&label, &judged.sample, (id, 0)) };
                 self.tell(label, point, judged, (crash, None))
             }
         }
     }
 
     /// Tells of a point whose state was judged before, or with another one.
-    fn same(&mut self, label: &Label, id: ContentId, merged: bool) -> Result<(), Error> {
-        let sample = self.known.get(&id).cloned().ok_or(Error::NotRecorded)?;
-        let point = Point { merged, ..self.point(label, &sample, id) };
+    fn same(&mut self, label: &Label, key: Key, merged: bool) -> Result<(), Error> {
+        let sample = self.known.get(&key).cloned().ok_or(Error::NotRecorded)?;
+        let point = Point { merged, ..self.point(label, &sample, key) };
         Ok(self.stream.emit(&Event::Point(point))?)
     }
 
@@ -337,9 +368,9 @@ impl<'a> Explorer<'a> {
             Verdict::Ticket(ticket) => (ticket.wait()?, None),
             Verdict::Earlier(known) => (known.judged, known.opened),
         };
-        self.known.insert(candidate.id, judged.sample.clone());
+        self.known.insert(candidate.key(), judged.sample.clone());
         self.merges.learn(&candidate.aspect, candidate.id, &judged);
-        let mut point = self.point(&candidate.label, &judged.sample, candidate.id);
+        let mut point = self.point(&candidate.label, &judged.sample, candidate.key());
         point.distinct = true;
         if follow == Follow::Resumes {
             point.opened = Some(match (known_to_open, &judged.followed) {
@@ -361,6 +392,9 @@ impl<'a> Explorer<'a> {
         (crash, past): (String, Option<Vec<Past>>),
     ) -> Result<(), Error> {
         point.verdict = Some(judged.judgement.verdict);
+        if label.model == Model::Power && !judged.judgement.verdict.is_pass() {
+            self.failed_cuts.push(label.op);
+        }
         point.wall_ms = judged.judgement.wall_ms;
         // A name that is no text is none that can be told; the state then stands for itself alone.
         let text = |name: &OsString| name.to_str().map(str::to_owned);
@@ -375,7 +409,7 @@ impl<'a> Explorer<'a> {
     }
 
     /// What is told of a state whose content was met before.
-    fn point(&self, label: &Label, sample: &Sample, id: ContentId) -> Point {
+    fn point(&self, label: &Label, sample: &Sample, (id, acks): Key) -> Point {
         Point {
             phase: self.place.phase.clone(),
             model: label.model,
@@ -383,6 +417,8 @@ impl<'a> Explorer<'a> {
             faults: faults_text(&label.kills),
             op: label.op,
             torn_bytes: label.torn_bytes,
+            ordinal: label.ordinal,
+            acks,
             step: label.step.to_string(),
             region: label.region.to_string(),
             content_id: id.to_string(),

@@ -11,6 +11,7 @@ use fault_backend::volume::Volume;
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
 use crate::judge::Judgement;
+use crate::outage::Outage;
 use crate::prepare::Prepared;
 use crate::stage::Cut;
 use crate::token::TokenKill;
@@ -48,8 +49,12 @@ pub struct Source {
     /// Kills of resumes after it, one after the other: they are made again, since keeping what they leave would take
     /// more memory than there is.
     pub further: Vec<TokenKill>,
+    /// How the power fails, where one of them is a power cut.
+    pub outage: Option<Arc<Outage>>,
     /// Content id of the volume that is expected then.
     pub volume: ContentId,
+    /// What the tool had acknowledged before the first kill.
+    pub acks: Vec<String>,
 }
 
 /// Judges a crash state of a phase. With `follow` the state and its resume's recording are given back.
@@ -62,9 +67,14 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
     ground.stage.fuse()?.want_ends_alone(!follow);
     ground.stage.fuse()?.place_volume(source.root);
-    let mut last = CrashState::of_point(source.kill, sample(ground, phase, &[])?);
+    let mut last = CrashState::of_point(source.kill, sample(ground, phase, &source.acks)?);
     for kill in source.further {
-        let mut chain = Chain::begin_with(ground, phase, vec![last.clone()]);
+        let mut chain = Chain::begin_with(ground, phase, vec![last.clone()], source.acks.clone());
+        if let (Some(_), Some(outage)) = (&kill.power, &source.outage) {
+            chain.lose_power(&kill, outage)?;
+            last = chain.crashes.pop().ok_or(Error::NotRecorded)?;
+            continue;
+        }
         match chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
             Step::Crashed(crash) => last = *crash,
             Step::Finished(_) => break,
@@ -78,7 +88,7 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
         return Ok(Judged { sample, judgement: Judgement::not_measured(why), followed: None, asked: None });
     }
     let Finished { judgement, resume, glances, .. } =
-        Chain::begin_with(ground, phase, vec![last]).finish(None)?;
+        Chain::begin_with(ground, phase, vec![last], source.acks).finish(None)?;
     let asked = glances.filter(|glances| !glances.touched);
     Ok(Judged {
         sample,
@@ -86,4 +96,20 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
         followed: resume.filter(|_| follow).map(|log| (state, log)),
         asked: asked.map(|glances| AskedOf { all: glances.listed, names: glances.names }),
     })
+}
+
+/// Judges what a power cut left after a phase's run said that it was done: nothing is resumed.
+pub fn judge_done(prepared: &mut Prepared, phase: usize, source: Source) -> Result<Judged, Error> {
+    let Prepared { phases, ground } = prepared;
+    if ground.stage.interrupted() {
+        return Err(Error::Interrupted);
+    }
+    let phase = &mut phases[phase];
+    ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
+    ground.stage.fuse()?.place_volume(source.root);
+    let sample = Sample { answers: Vec::new(), ..sample(ground, phase, &source.acks)? };
+    let crash = CrashState::of_point(source.kill, sample.clone());
+    let Finished { judgement, .. } =
+        Chain::begin_with(ground, phase, vec![crash], source.acks).finish_durable()?;
+    Ok(Judged { sample, judgement, followed: None, asked: None })
 }

@@ -159,6 +159,7 @@ mod tests {
     use reports::Model;
 
     use super::super::points::{Torn, TornUnit};
+    use super::super::power::PowerPlan;
     use super::super::regions::Regions;
     use super::*;
 
@@ -207,6 +208,7 @@ mod tests {
                 cached: false,
                 process: "tool".into(),
                 step: "start".into(),
+                acks: 0,
                 epoch: 0,
                 outcome: fault_backend::oplog::Outcome::Completed,
                 time: Default::default(),
@@ -220,6 +222,7 @@ mod tests {
             unit: TornUnit::Page,
             live_checks: 10,
             closure: None,
+            power: PowerPlan { device: Default::default(), max_drops: 2, samples: 0 },
             budget: None,
             jobs: 1,
             shard: None,

@@ -14,6 +14,7 @@ use fault_backend::ContentId;
 use fault_backend::volume::Volume;
 use scenarios::model::{Oracle, Scenario};
 
+use super::explore::Key;
 use super::judge::{AskedOf, Judged};
 use crate::stage::recorded::{scratch_names, volume_id};
 
@@ -22,6 +23,8 @@ use crate::stage::recorded::{scratch_names, volume_id};
 pub struct Aspect {
     /// Content id of its volume.
     pub volume: ContentId,
+    /// Acknowledgements before it, as [`super::explore::Candidate::acks`].
+    pub acks: u32,
     /// What lies in its scratch directory, by name, and whether it is a folder.
     pub lying: BTreeMap<OsString, bool>,
 }
@@ -49,14 +52,18 @@ pub struct Merges {
 /// A judged state that stands for others.
 #[derive(Debug)]
 struct Proof {
-    id: ContentId,
+    key: Key,
     lying: BTreeMap<OsString, bool>,
     asked: AskedOf,
 }
 
 impl Proof {
     /// Whether its resume would have been told the same with this in the scratch directory.
-    fn holds_for(&self, lying: &BTreeMap<OsString, bool>) -> bool {
+    fn holds_for(&self, aspect: &Aspect) -> bool {
+        let lying = &aspect.lying;
+        if self.key.1 != aspect.acks {
+            return false;
+        }
         match self.asked.all {
             true => *lying == self.lying,
             false => self.asked.names.iter().all(|name| lying.get(name) == self.lying.get(name)),
@@ -66,8 +73,8 @@ impl Proof {
 
 impl Aspect {
     /// Of a state with this content id.
-    pub fn of(state: &Volume, id: ContentId) -> Self {
-        Self { volume: volume_id(state).unwrap_or(id), lying: scratch_names(state) }
+    pub fn of(state: &Volume, id: ContentId, acks: u32) -> Self {
+        Self { volume: volume_id(state).unwrap_or(id), acks, lying: scratch_names(state) }
     }
 }
 
@@ -92,7 +99,8 @@ impl Merges {
             Some(asked) => {
                 self.names_asked.extend(asked.names.iter().cloned());
                 self.listed |= asked.all;
-                let proof = Proof { id, lying: aspect.lying.clone(), asked: asked.clone() };
+                let proof =
+                    Proof { key: (id, aspect.acks), lying: aspect.lying.clone(), asked: asked.clone() };
                 self.proven.entry(aspect.volume).or_default().push(proof);
             }
             None => self.asked = true,
@@ -100,9 +108,9 @@ impl Merges {
     }
 
     /// The judged state whose verdict holds for one, if any: the first one.
-    pub fn stands_for(&mut self, aspect: &Aspect) -> Option<ContentId> {
+    pub fn stands_for(&mut self, aspect: &Aspect) -> Option<Key> {
         let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
-        let proof = proofs.iter().find(|proof| proof.holds_for(&aspect.lying))?;
+        let proof = proofs.iter().find(|proof| proof.holds_for(aspect))?;
         self.merged = true;
         let only_in = |a: &BTreeMap<OsString, bool>, b: &BTreeMap<OsString, bool>| -> Vec<OsString> {
             a.iter()
@@ -112,7 +120,7 @@ impl Merges {
         };
         self.differing.extend(only_in(&aspect.lying, &proof.lying));
         self.differing.extend(only_in(&proof.lying, &aspect.lying));
-        Some(proof.id)
+        Some(proof.key)
     }
 
     /// Whether what was merged can't be told apart further on either. What crashes of a resume leave still has the scratch
@@ -166,9 +174,11 @@ mod tests {
         ] {
             let mut merges = Merges::default();
             assert!(!merges.meet(volume) && merges.meet(volume));
-            merges.learn(&Aspect { volume, lying: lying(lay) }, id, &judged(asked.clone()));
-            let other = Aspect { volume, lying: lying(lies) };
-            assert_eq!(merges.stands_for(&other), holds.then_some(id), "{lay:?} {asked:?} {lies:?}");
+            merges.learn(&Aspect { volume, acks: 1, lying: lying(lay) }, id, &judged(asked.clone()));
+            let other = Aspect { volume, acks: 1, lying: lying(lies) };
+            let more = Aspect { acks: 2, ..other.clone() };
+            assert_eq!(merges.stands_for(&more), None, "more was acknowledged");
+            assert_eq!(merges.stands_for(&other), holds.then_some((id, 1)), "{lay:?} {asked:?} {lies:?}");
             merges.off = true;
             assert_eq!(merges.stands_for(&other), None);
             assert!(!merges.meet(volume), "nothing is waited for");

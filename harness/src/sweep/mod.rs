@@ -13,6 +13,7 @@ mod judge;
 mod live;
 mod merge;
 pub mod points;
+pub mod power;
 mod priority;
 pub mod regions;
 pub mod shard;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use fault_backend::oplog::OpLog;
 use fault_backend::replay::Replay;
 use reports::{Event, Model, Stream};
-use scenarios::model::ScratchPolicy;
+use scenarios::model::{Oracle, ScratchPolicy};
 
 use crate::error::Error;
 use crate::ground::Ground;
@@ -35,6 +36,7 @@ use disturb::Disturbance;
 use earlier::Earlier;
 use explore::{Explorer, Follow};
 use points::{CrashPoint, Points, Torn, TornUnit};
+use power::PowerPlan;
 use regions::Regions;
 use shard::Shard;
 
@@ -55,6 +57,8 @@ pub struct Plan {
     pub closure: Option<u32>,
     /// Begin no state after this time.
     pub budget: Option<Duration>,
+    /// What is asked of the power model.
+    pub power: PowerPlan,
     /// Threads that judge.
     pub jobs: usize,
     /// The part of the states that is judged here.
@@ -70,6 +74,8 @@ struct Course {
     regions: Regions,
     points: Points,
     disturbances: Vec<Disturbance>,
+    /// It is asked whether what the tool said is done is durable.
+    durable: bool,
 }
 
 /// Sweeps every phase. What was done until an error is in the stream.
@@ -137,7 +143,23 @@ impl Course {
         for disturbance in &disturbances {
             points.count(disturbance.model, &disturbance.step, &disturbance.region.name, (1, 1));
         }
-        Ok(Self { index, known, log, regions, points, disturbances })
+        let durable = |oracle: &Oracle| {
+            matches!(oracle, Oracle::Durable { .. }) && oracle.applies_to(&known.phase.name)
+        };
+        let durable =
+            plan.models.contains(&Model::Power) && ground.resolved.scenario.oracle.iter().any(durable);
+        let mut course = Self { index, known, log, regions, points, disturbances, durable };
+        if plan.models.contains(&Model::Power) {
+            let mut points = std::mem::take(&mut course.points);
+            power::count(&course, plan, &mut points)?;
+            course.points = points;
+        }
+        Ok(course)
+    }
+
+    /// Acknowledgements of the run before it was cut after so many ops.
+    fn acks_after(&self, op: u64) -> u32 {
+        self.log.acks_after(op, u32::try_from(self.known.acks.len()).unwrap_or(u32::MAX))
     }
 
     /// The points of some models, in the order in which they are looked at.
@@ -180,6 +202,10 @@ impl Explorer<'_> {
                 self.points(&points, follow)?;
                 self.closure()?;
             }
+        }
+        if self.plan.models.contains(&Model::Power) {
+            self.power_cuts()?;
+            self.durability()?;
         }
         self.disturbances(&course.disturbances)
     }

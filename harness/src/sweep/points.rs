@@ -53,7 +53,7 @@ pub struct CrashPoint {
 }
 
 /// The step before the first mark, and the region before the first op.
-const START: &str = "start";
+pub(super) const START: &str = "start";
 
 /// The points of a run, and how many there would be.
 #[derive(Clone, Debug, Default)]

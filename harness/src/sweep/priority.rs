@@ -4,6 +4,7 @@
 //! ends of steps, then the rest, spread evenly over the run at every moment.
 
 use fault_backend::oplog::OpLog;
+use fault_backend::power::PowerState;
 use reports::Model;
 
 use super::points::CrashPoint;
@@ -26,6 +27,12 @@ fn class(point: &CrashPoint, log: &OpLog) -> u8 {
         return 1;
     }
     if next.is_none_or(|next| Some(&next.step) != last.map(|last| &last.step)) { 2 } else { 3 }
+}
+
+/// Orders power states, each with its place: those that lose least come first.
+pub fn sort_power(states: &mut [(u64, PowerState)], ops: u64) {
+    let lost = |state: &PowerState| state.dropped.len() + usize::from(state.torn.is_some());
+    states.sort_by_key(|(place, state)| (lost(state), spread(state.cut, ops), *place));
 }
 
 /// A place in an order in which every beginning is spread evenly over the run: the bits of the position, reversed.

@@ -47,7 +47,7 @@ impl Seam for Played {
 
     fn sync(&self, pid: i32) {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
-        self.tell(format!("sync of {} in {}", name.trim(), (self.wiring().step)()));
+        self.tell(format!("sync of {} in {}", name.trim(), (self.wiring().progress)().step));
         if self.kills_at_sync {
             (self.wiring().kill)();
         }
@@ -86,7 +86,7 @@ fn run_with_ops(
             let mut answers = File::options().read(true).write(true).open(answered).unwrap();
             for line in BufReader::new(File::open(asked).unwrap()).lines() {
                 let wiring = seam.wiring();
-                let step = (wiring.step)();
+                let step = (wiring.progress)().step;
                 let line = line.unwrap();
                 seam.tell(format!("{line} in {step}"));
                 on_op(&wiring, &line);

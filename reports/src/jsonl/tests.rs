@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::EpochClaim;
 use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
     AskedOf, CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill,
@@ -104,6 +105,12 @@ fn model() -> impl Strategy<Value = Model> {
     prop::sample::select(Model::ALL.to_vec())
 }
 
+fn epoch() -> impl Strategy<Value = EpochClaim> {
+    (any::<u32>(), any::<[u64; 2]>(), text(), prop::option::of(text())).prop_map(
+        |(epoch, [ops, failed], looked_at, bound)| EpochClaim { epoch, ops, looked_at, bound, failed },
+    )
+}
+
 fn lot() -> impl Strategy<Value = Lot> {
     (model(), text(), text(), any::<[u64; 2]>()).prop_map(|(model, step, region, [possible, planned])| Lot {
         model,
@@ -132,6 +139,8 @@ fn point() -> impl Strategy<Value = Event> {
             faults: names.3,
             op: numbers.0,
             torn_bytes: numbers.1,
+            ordinal: 0,
+            acks: 0,
             step: names.1,
             region: names.4,
             content_id: names.2,
@@ -233,6 +242,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(phase, ops, lots)| Event::Sweep { phase, ops, lots }),
         (text(), any::<u32>(), any::<[u64; 2]>())
             .prop_map(|(phase, depth, [points, fresh])| Event::Closure { phase, depth, points, fresh }),
+        (text(), prop::collection::vec(epoch(), 0..3))
+            .prop_map(|(phase, epochs)| Event::PowerClaims { phase, epochs }),
         (text(), any::<bool>()).prop_map(|(phase, complete)| Event::ClosureEnded { phase, complete }),
         point(),
         (text(), text(), any::<[bool; 2]>()).prop_map(|(phase, point, [landed, agreed])| Event::LiveCheck {

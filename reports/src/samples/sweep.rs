@@ -55,6 +55,8 @@ pub(crate) fn point(phase: &str, op: u64, step: &str, content_id: &str, verdict:
         faults: format!("a{op}k"),
         op,
         torn_bytes: None,
+        ordinal: 0,
+        acks: 0,
         step: step.to_owned(),
         region: "primary GPT array".to_owned(),
         content_id: content_id.to_owned(),
@@ -96,6 +98,8 @@ pub(crate) fn sweep() -> Vec<Event> {
     let torn = |torn_bytes, op, step, id, verdict| Point {
         model: Model::Torn,
         torn_bytes: Some(torn_bytes),
+        ordinal: 0,
+        acks: 0,
         ..at(op, step, id, verdict)
     };
     let (recovered, corrupt) = (Some(Verdict::Recovered), Some(Verdict::Corrupt));

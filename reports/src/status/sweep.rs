@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::line::{Line, Tone, Weight, tone, verb};
 use super::{counted, findings_of, many};
-use crate::{Lot, Model, Point, Tally};
+use crate::{EpochClaim, Lot, Model, Point, Tally};
 
 /// Bytes of a sector, the unit in which a point inside a write is told where it fits.
 const SECTOR_BYTES: u64 = 512;
@@ -46,6 +46,17 @@ pub(super) fn closed(phase: &str, complete: bool, tally: &Tally) -> Line {
     };
     let text = format!("{phase}: {how}, {} beyond the run's own", many(states, "state"));
     Line::new(Weight::Milestone, "Closure", tone, text)
+}
+
+/// All that the power model names of a phase was looked at.
+pub(super) fn claimed(phase: &str, epochs: &[EpochClaim]) -> Line {
+    let failed: u64 = epochs.iter().map(|epoch| epoch.failed).sum();
+    let (tone, how) = match failed {
+        0 => (Tone::Good, "no state fails".to_owned()),
+        n => (Tone::Bad, format!("{} that fail", many(n, "state"))),
+    };
+    let text = format!("{phase}, power cuts in {}: {how}", many(epochs.len() as u64, "epoch"));
+    Line::new(Weight::Milestone, "Claim", tone, text)
 }
 
 /// One crash point and what became of it.

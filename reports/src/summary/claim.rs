@@ -4,7 +4,7 @@ use console::{Style, measure_text_width};
 
 use super::Screen;
 use crate::status::{findings, many, one_line};
-use crate::{Covered, Exit, Outcome, Report, Seam, States, Verdict};
+use crate::{Covered, Exit, Outcome, PhaseClaims, Report, Seam, States, Verdict};
 
 impl Screen<'_> {
     /// What was done and found, and what cut it short.
@@ -87,11 +87,14 @@ impl Screen<'_> {
             covered(&report.coverage.by_model).map(|text| ("Covered", text)),
             covered(&report.coverage.by_region).map(|text| ("Regions", text)),
             merged(report).map(|text| ("Merged", text)),
+            judged_once(report).map(|text| ("Once", text)),
             closure(report).map(|text| ("Closure", text)),
             Some(("Interior", interior)),
             Some(("Copies", copies)),
         ];
-        figures.into_iter().flatten().map(|(name, text)| self.cut(&format!("{name:<10}{text}"))).collect()
+        let power = power(report).into_iter().map(|text| ("Power", text));
+        let figures = figures.into_iter().flatten().chain(power);
+        figures.map(|(name, text)| self.cut(&format!("{name:<10}{text}"))).collect()
     }
 
     fn campaign(&self, report: &Report) -> String {
@@ -141,6 +144,51 @@ fn merged(report: &Report) -> Option<String> {
     (merged > 0).then(|| {
         format!("{} judged with another one, since the resume can't tell their scratch files apart: up to {factor:.1} × fewer states", many(merged, "point"))
     })
+}
+
+/// By how much judging each content once makes a sweep shorter.
+fn judged_once(report: &Report) -> Option<String> {
+    let (raw, judged) =
+        (report.states.raw - report.states.merged.min(report.states.raw), report.states.judged);
+    (report.points.explored > 0 && judged > 0 && raw > judged).then(|| {
+        format!(
+            "{} of equal content judged once: {:.1} × fewer",
+            many(raw, "state"),
+            raw as f64 / judged as f64
+        )
+    })
+}
+
+/// What was looked at under the power model: the epochs that are exhausted in one line, and a few of the others.
+fn power(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let mut lines = Vec::new();
+    for PhaseClaims { phase, epochs } in &report.power {
+        let (bounded, exhausted): (Vec<_>, Vec<_>) =
+            epochs.iter().partition(|epoch| epoch.looked_at.starts_with("every cut"));
+        let failed: u64 = exhausted.iter().map(|epoch| epoch.failed).sum();
+        if !exhausted.is_empty() {
+            let how =
+                if failed == 0 { "no failure".to_owned() } else { format!("{} fail", many(failed, "state")) };
+            let epochs = many(exhausted.len() as u64, "epoch");
+            lines.push(format!("{phase}: {epochs}: every subset at every cut, {how}"));
+        }
+        for epoch in bounded.iter().take(SHOWN) {
+            let claim = match (epoch.failed, &epoch.bound) {
+                (0, None) => ": no failure".to_owned(),
+                (0, Some(bound)) => format!(": no failure, so {bound}"),
+                (failed, _) => format!(": {} fail", many(failed, "state")),
+            };
+            let ops = many(epoch.ops, "op");
+            lines.push(format!("{phase}: epoch {} ({ops}): {}{claim}", epoch.epoch, epoch.looked_at));
+        }
+        if bounded.len() > SHOWN {
+            let failed: u64 = bounded[SHOWN..].iter().map(|epoch| epoch.failed).sum();
+            let more = many((bounded.len() - SHOWN) as u64, "more epoch");
+            lines.push(format!("{phase}: {more} like that, {} fail", many(failed, "state")));
+        }
+    }
+    lines
 }
 
 /// The claim that the resume closure makes, or how far it got.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+pub use fault_backend::power::Durability;
 use serde::{Deserialize, Serialize};
 
 mod fixture;
@@ -123,19 +124,6 @@ pub enum ScratchPolicy {
     /// Drawn by seed for each kill.
     #[default]
     Both,
-}
-
-/// What a completed flush makes durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// One image is one device: any flush covers all that was written before it.
-    #[default]
-    Disk,
-    /// As ext4's default: a file's flush covers its data and all metadata before it.
-    Ordered,
-    /// No more than POSIX promises: a file's flush covers its data, a directory's flush its names.
-    Posix,
 }
 
 pub(crate) fn default_file() -> String {

@@ -164,6 +164,13 @@ pub enum Oracle {
     },
     /// A further run after the resume writes nothing.
     Idempotent {},
+    /// A power cut after the tool has said that it is done changes nothing, with nothing run again: every oracle that is
+    /// asked at the end holds on what is left.
+    Durable {
+        /// Only in these phases (default: all).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        phases: Vec<String>,
+    },
 }
 
 impl Oracle {
@@ -179,6 +186,7 @@ impl Oracle {
             Self::Command { .. } => "command",
             Self::Isolation { .. } => "isolation",
             Self::Idempotent {} => "idempotent",
+            Self::Durable { .. } => "durable",
         }
     }
 
@@ -192,7 +200,7 @@ impl Oracle {
             | Self::Content { at, .. }
             | Self::Command { at, .. }
             | Self::Isolation { at, .. } => *at,
-            Self::Baseline { .. } | Self::Idempotent {} => At::End,
+            Self::Baseline { .. } | Self::Idempotent {} | Self::Durable { .. } => At::End,
         }
     }
 
@@ -205,7 +213,8 @@ impl Oracle {
             | Self::Fsck { phases, .. }
             | Self::Content { phases, .. }
             | Self::Command { phases, .. }
-            | Self::Isolation { phases, .. } => phases,
+            | Self::Isolation { phases, .. }
+            | Self::Durable { phases } => phases,
             Self::Baseline { .. } | Self::Idempotent {} => &[],
         }
     }
@@ -223,9 +232,11 @@ impl Oracle {
             Self::Gpt { file, .. } | Self::Fsck { file, .. } | Self::Content { file, .. } => Some(file),
             Self::Untouched { partitions, ranges, .. } if partitions.is_empty() && ranges.is_empty() => None,
             Self::Untouched { file, .. } => Some(file),
-            Self::Baseline { .. } | Self::Command { .. } | Self::Isolation { .. } | Self::Idempotent {} => {
-                None
-            }
+            Self::Baseline { .. }
+            | Self::Command { .. }
+            | Self::Isolation { .. }
+            | Self::Idempotent {}
+            | Self::Durable { .. } => None,
         }
     }
 
@@ -240,7 +251,8 @@ impl Oracle {
             | Self::Gpt { .. }
             | Self::Command { .. }
             | Self::Isolation { .. }
-            | Self::Idempotent {} => &[],
+            | Self::Idempotent {}
+            | Self::Durable { .. } => &[],
         }
     }
 }

@@ -142,7 +142,7 @@ fn strings(oracle: &Oracle, place: usize) -> Result<(), Fault> {
                 return Err(Fault::new(path("fork"), Problem::NotApart(source.clone())));
             }
         }
-        Oracle::Gpt { .. } | Oracle::Idempotent {} => {}
+        Oracle::Gpt { .. } | Oracle::Idempotent {} | Oracle::Durable { .. } => {}
     }
     Ok(())
 }

@@ -164,6 +164,7 @@ impl<R: Read> Reader<'_, R> {
             cached: false,
             process: self.process.clone(),
             step: self.step.clone(),
+            acks: 0,
             epoch: self.epoch,
             outcome: Outcome::Completed,
             time: Timestamp::default(),
