@@ -46,6 +46,6 @@ mod tests;
 pub use build::Builder;
 pub use claim::{Coverage, EpochClaim};
 pub use model::{Impossible, Power, PowerError};
-pub use options::{Durability, PowerOptions};
+pub use options::{Durability, PowerOptions, UnknownDurability};
 pub use profile::{AtomicUnit, DeviceProfile, Dropped, NoSuchUnit, NotADevice, ProfileError};
 pub use state::{NotAPowerState, PowerState, Torn, Units};

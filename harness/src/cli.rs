@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fault_backend::power::{AtomicUnit, DeviceProfile, NoSuchUnit, ProfileError};
+use fault_backend::power::{
+    AtomicUnit, DeviceProfile, Durability, NoSuchUnit, ProfileError, UnknownDurability,
+};
 use reports::{ColorChoice, Model};
 use scenarios::model::Accept;
 
@@ -230,6 +232,10 @@ pub struct PointArgs {
     /// What the device writes whole or not at all, in place of its profile's: `write`, `512` or `4096` (model power)
     #[arg(long, value_name = "UNIT", value_parser = parse_unit)]
     pub atomic_unit: Option<AtomicUnit>,
+    /// What a flush covers, in place of what the scenario says: `disk` (all before it), `ordered` (as ext4) or `posix`
+    /// (model power)
+    #[arg(long, value_name = "RULE", value_parser = parse_durability)]
+    pub durability: Option<Durability>,
     /// Ops among the last 16 of an epoch that are lost together, at most (model power)
     #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=8))]
     pub max_drops: u32,
@@ -453,6 +459,10 @@ impl From<ModelChoice> for Model {
             ModelChoice::Signal => Self::Signal,
         }
     }
+}
+
+fn parse_durability(text: &str) -> Result<Durability, UnknownDurability> {
+    text.parse()
 }
 
 fn parse_device(name: &str) -> Result<DeviceProfile, ProfileError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use fault_backend::ContentId;
-use fault_backend::power::DeviceProfile;
+use fault_backend::power::{DeviceProfile, Durability};
 use reports::{Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
@@ -25,6 +25,8 @@ pub struct Origin {
     pub bug: Option<String>,
     /// Device that loses its power, where one does.
     pub device: Option<DeviceProfile>,
+    /// What a flush covers, in place of what the scenario says.
+    pub durability: Option<Durability>,
     /// The scenario's file, where it does not ship.
     pub scenario_file: Option<PathBuf>,
     /// The command line that stands for a scenario file.
@@ -44,6 +46,8 @@ pub struct Place {
     pub start_id: ContentId,
     /// Content id of the volume after an uninterrupted run.
     pub baseline_id: ContentId,
+    /// What a flush covers, as the scenario says it.
+    pub durability: Durability,
 }
 
 impl Place {
@@ -59,6 +63,7 @@ impl Place {
             phase: known.phase.name.clone(),
             start_id: known.start.id,
             baseline_id: known.baseline.id,
+            durability: known.phase.durability,
         }
     }
 
@@ -226,6 +231,9 @@ impl Recorder {
     fn finding(&mut self, ground: &Ground, place: &Place, trace: &Trace, judgement: Judgement) -> Finding {
         self.findings += 1;
         let resolved = &ground.resolved;
+        let loses_power = trace.kills.iter().any(|kill| kill.power.is_some());
+        let device = self.origin.device.clone().filter(|_| loses_power);
+        let durability = self.origin.durability.unwrap_or(place.durability);
         let token = Token {
             seam: ground.stage.seam(),
             scenario: resolved.scenario.name.clone(),
@@ -236,11 +244,7 @@ impl Recorder {
             kills: trace.kills.clone(),
             fixture: token::short(ground.fixture_id),
             crash: trace.crash.clone(),
-            device: self
-                .origin
-                .device
-                .clone()
-                .filter(|_| trace.kills.iter().any(|kill| kill.power.is_some())),
+            device: device.map(|device| (device, durability)),
             bug: self.origin.bug.clone(),
             exec: self.origin.exec.clone(),
         };

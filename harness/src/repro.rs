@@ -96,8 +96,7 @@ pub fn repro(
     let mut attempt = 0;
 
     let device = token.device.clone();
-    let durability = phase.known.phase.durability;
-    let outage = device.map(|device| Arc::new(Outage { device, durability, seed: token.seed }));
+    let outage = device.map(|(device, durability)| Arc::new(Outage { device, durability, seed: token.seed }));
     let mut chain = Chain::begin(ground, phase)?;
     let mut not_landed = None;
     for (index, kill) in token.kills.iter().enumerate() {

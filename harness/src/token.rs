@@ -1,7 +1,7 @@
 //! The reproduction of a finding, as one word that can be pasted.
 //!
 //! ```text
-//! kp1:mixed-layout@small:hook:6f1d…:s1:grow:a37k,t44.3w:90ab…:77ce…[:dev=4096.old][:bug=random-guid][:exec=…]
+//! kp1:mixed-layout@small:hook:6f1d…:s1:grow:a37k,t44.3w:90ab…:77ce…[:dev=4096.old/disk][:bug=random-guid][:exec=…]
 //!     scenario     scale seam digest seed phase kills     fixture crash state
 //! ```
 //!
@@ -14,7 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use fault_backend::power::{DeviceProfile, PowerState, Units};
+use fault_backend::power::{DeviceProfile, Durability, PowerState, Units};
 use fault_backend::{Action, ContentId, Fault};
 use reports::Seam;
 
@@ -48,8 +48,8 @@ pub struct Token {
     pub fixture: String,
     /// Content id of the volume at the last crash, 16 digits.
     pub crash: String,
-    /// The device that lost its power; none where none did.
-    pub device: Option<DeviceProfile>,
+    /// The device that lost its power, and what a flush covers; none where no power was lost.
+    pub device: Option<(DeviceProfile, Durability)>,
     /// Planted bug, for a tool that was built with them.
     pub bug: Option<String>,
     /// The command line that stands for a scenario, as [`crate::exec`] writes it.
@@ -217,8 +217,8 @@ impl fmt::Display for Token {
         }
         write!(f, ":{}:{}:s{}:{}:", seam_name(self.seam), self.digest, self.seed, self.phase)?;
         write!(f, "{}:{}:{}", faults_text(&self.kills), self.fixture, self.crash)?;
-        if let Some(device) = &self.device {
-            write!(f, ":dev={}", device.word())?;
+        if let Some((device, durability)) = &self.device {
+            write!(f, ":dev={}/{durability}", device.word())?;
         }
         if let Some(bug) = &self.bug {
             write!(f, ":bug={bug}")?;
@@ -251,7 +251,7 @@ impl FromStr for Token {
         for part in tail {
             match part.split_once('=') {
                 Some(("dev", word)) if device.is_none() && bug.is_none() && exec.is_none() => {
-                    device = Some(DeviceProfile::from_word(word).map_err(|_| wrong("device", word))?);
+                    device = Some(parse_device(word).ok_or_else(|| wrong("device", word))?);
                 }
                 Some(("bug", name)) if bug.is_none() && exec.is_none() => bug = Some(name.to_owned()),
                 Some(("exec", text)) if exec.is_none() => exec = Some(text.to_owned()),
@@ -288,6 +288,12 @@ impl FromStr for Token {
             exec,
         })
     }
+}
+
+/// A device and a rule: `4096.old/posix`.
+fn parse_device(text: &str) -> Option<(DeviceProfile, Durability)> {
+    let (device, durability) = text.split_once('/')?;
+    Some((DeviceProfile::from_word(device).ok()?, durability.parse().ok()?))
 }
 
 fn parse_kill(text: &str) -> Result<TokenKill, TokenError> {
@@ -348,10 +354,10 @@ mod tests {
             seed in any::<u64>(), phase in "[a-z-]{1,8}", kills in prop::collection::vec(any_kill(), 0..5),
             fixture in "[0-9a-f]{16}", crash in "[0-9a-f]{16}", bug in prop::option::of("[a-z-]{1,12}"),
             exec in prop::option::of("[a-zA-Z0-9_-]{1,20}"), fuse in any::<bool>(),
-            device in prop::option::of(prop::sample::select(vec!["512.old", "write.zeros.deaf"])))
+            device in prop::option::of(prop::sample::select(vec!["512.old/disk", "write.zeros.deaf/posix"])))
         {
             let seam = if fuse { Seam::Fuse } else { Seam::InProcess };
-            let device = device.map(|word| DeviceProfile::from_word(word).unwrap());
+            let device = device.map(|word| parse_device(word).unwrap());
             let token =
                 Token { scenario, scale, seam, digest, seed, phase, kills, fixture, crash, device, bug, exec };
             prop_assert_eq!(token.to_string().parse(), Ok(token));
@@ -386,7 +392,8 @@ mod tests {
             (5, "dgpt.5k", "kill"),
             (5, "", "kill"),
             (5, "p3-2.1k", "kill"),
-            (8, "dev=1.old", "device"),
+            (8, "dev=1.old/disk", "device"),
+            (8, "dev=512.old", "device"),
             (6, "0", "fixture id"),
             (7, "0123456789abcdeg", "crash state id"),
             (1, "wood", "seam"),

@@ -76,6 +76,8 @@ const FILES: &[Row] = &[
     own!("no-space"),
     open!("ntfsresize", "ntfs-files.sh", "ntfs-image.sh", "ntfsresize.expected.json"),
     open!("qemu-img-snapshot", "qcow2-image.sh", "qcow2-snapshot.sh", "qemu-img-snapshot.expected.json"),
+    within!("open", "rename-synced",),
+    within!("open", "rename-unsynced",),
     own!("renumber"),
     open!("resize2fs-grow", "ext4-image.sh", "resize2fs-grow.expected.json"),
     open!("resize2fs-shrink", "ext4-image.sh", "resize2fs-shrink.expected.json"),
@@ -87,6 +89,9 @@ const FILES: &[Row] = &[
     own!("shrink-and-grow"),
     own!("shrink-below-used"),
     own!("sparse-4g"),
+    open!("sqlite-async", "ledger-check.sh", "ledger-write.sh", "ledger.sh"),
+    open!("sqlite-delete", "ledger-check.sh", "ledger-write.sh", "ledger.sh"),
+    open!("sqlite-wal", "ledger-check.sh", "ledger-write.sh", "ledger.sh"),
     image!("work-disk", "old-or-new.sh", "rootfs.sh"),
     image!("work-seed", "old-or-new.sh", "rootfs.sh"),
 ];

@@ -1,5 +1,5 @@
 //! Makes the volumes of power states. States are cheap in the order in which they are enumerated: the volume after
-//! each op of the open part of the log is kept, and so is, for each single missing op, the last one without it.
+//! each op of the open part of the log is kept, and so is, for each single missing or torn op, the last one like that.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use super::depends::Effect;
 use super::draw::stream;
 use super::model::{Power, PowerError};
 use super::profile::Dropped;
-use super::state::{PowerState, Torn};
+use super::state::{PowerState, Torn, Units};
 use super::torn;
 use crate::volume::{Mutation, Volume};
 
@@ -22,12 +22,12 @@ pub struct Builder<'a> {
     power: &'a Power<'a>,
     /// Volumes after so many ops, none of them missing; that after 0 stays.
     whole: BTreeMap<u64, Volume>,
-    /// By the first op that is missing.
-    chains: HashMap<u64, Chain>,
+    /// By the one op that is missing, with what hangs on it, or torn, and which of its units are there then.
+    chains: HashMap<(u64, Option<Units>), Chain>,
     cut: u64,
 }
 
-/// A volume without one op and what hangs on it, up to a cut.
+/// A volume without one op and what hangs on it, or with a part of it, up to a cut.
 #[derive(Debug)]
 struct Chain {
     cut: u64,
@@ -71,7 +71,7 @@ impl<'a> Builder<'a> {
         let open = (1..=cut).find(|op| power.is_volatile(*op, cut)).unwrap_or(cut).saturating_sub(1);
         let base = self.whole.range(..=open).next_back().map_or(0, |(at, _)| *at);
         self.whole.retain(|at, _| *at == 0 || *at >= base);
-        self.chains.retain(|op, chain| chain.cut <= cut && power.is_volatile(*op, cut));
+        self.chains.retain(|(op, _), chain| chain.cut <= cut && power.is_volatile(*op, cut));
     }
 
     /// The volume after so many ops, of which none is missing.
@@ -88,8 +88,12 @@ impl<'a> Builder<'a> {
     }
 
     fn without(&mut self, first: u64, state: &PowerState) -> Result<Volume, PowerError> {
-        let single = state.torn.is_none() && self.power.roots(&state.dropped) == [first];
-        let chain = self.chains.get(&first).filter(|chain| single && chain.cut <= state.cut);
+        let single = match state.torn {
+            None => self.power.roots(&state.dropped) == [first],
+            Some(_) => state.dropped.is_empty(),
+        };
+        let key = (first, state.torn.map(|torn| torn.units));
+        let chain = self.chains.get(&key).filter(|chain| single && chain.cut <= state.cut);
         let (at, mut volume) = match chain {
             Some(chain) => (chain.cut, chain.volume.clone()),
             None => (first - 1, self.whole(first - 1, state)?),
@@ -105,7 +109,7 @@ impl<'a> Builder<'a> {
         }
         if single {
             let chain = Chain { cut: state.cut, volume: volume.clone() };
-            self.chains.insert(first, chain);
+            self.chains.insert(key, chain);
         }
         Ok(volume)
     }

@@ -31,7 +31,8 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     // What is known of the tool is a failure all the same, for who asks about this one.
     let origin = Origin {
         expected: Expected::default(),
-        device: token.device.clone(),
+        device: token.device.as_ref().map(|(device, _)| device.clone()),
+        durability: token.device.as_ref().map(|(_, durability)| *durability),
         ..origin(&loaded, token.seed, &setting)
     };
     let Loaded { resolved, programs, .. } = loaded;

@@ -132,6 +132,7 @@ pub(super) fn origin(loaded: &Loaded, seed: u64, setting: &Setting) -> Origin {
         seed,
         bug: setting.bug.clone(),
         device: None,
+        durability: None,
         scenario_file: match setting.exec {
             Some(_) => None,
             None => scenario_file(&loaded.name, &loaded.resolved),

@@ -148,7 +148,12 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
         live_checks: args.live_checks,
         closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
         budget: args.budget,
-        power: PowerPlan { device, max_drops: args.max_drops, samples: args.power_samples },
+        power: PowerPlan {
+            device,
+            max_drops: args.max_drops,
+            samples: args.power_samples,
+            durability: args.durability,
+        },
         jobs: args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize),
         shard: args.shard,
     }
@@ -163,8 +168,9 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
         option("torn", format!("{:?} by {:?}", plan.torn, plan.unit));
     }
     if plan.models.contains(&Model::Power) {
-        let PowerPlan { device, max_drops, samples } = &plan.power;
-        option("power", format!("{}, at most {max_drops} lost, {samples} samples", device.word()));
+        let PowerPlan { device, durability, max_drops, samples } = &plan.power;
+        let rule = durability.map_or_else(String::new, |rule| format!(" by rule {rule}"));
+        option("power", format!("{}{rule}, at most {max_drops} lost, {samples} samples", device.word()));
     }
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
@@ -194,7 +200,11 @@ fn sweep_one(
 ) -> Result<Exit, Error> {
     let tries = rundir::tries(run_dir)?;
     let plan = &plan(args, setting, rundir::campaign_of(&tries).map(|before| before.seed));
-    let origin = Origin { device: Some(plan.power.device.clone()), ..origin(&loaded, plan.seed, setting) };
+    let origin = Origin {
+        device: Some(plan.power.device.clone()),
+        durability: plan.power.durability,
+        ..origin(&loaded, plan.seed, setting)
+    };
     let Loaded { resolved, programs, .. } = loaded;
     let known = resolved.expected.clone();
     let started = campaign(plan, &known, setting, started(&resolved, &programs, command, setting, plan.seed));

@@ -247,6 +247,11 @@ impl<'a> Explorer<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// An error once the campaign was told to stop: where most states are known already, no worker says so.
+    pub(super) fn stop_if_interrupted(&self) -> Result<(), Error> {
+        if self.ground.stage.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
     /// Whether only some of the states are judged here.
     pub(super) fn is_partial(&self) -> bool {
         self.plan.shard.is_some()

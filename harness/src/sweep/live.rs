@@ -222,7 +222,7 @@ mod tests {
             unit: TornUnit::Page,
             live_checks: 10,
             closure: None,
-            power: PowerPlan { device: Default::default(), max_drops: 2, samples: 0 },
+            power: PowerPlan { device: Default::default(), durability: None, max_drops: 2, samples: 0 },
             budget: None,
             jobs: 1,
             shard: None,

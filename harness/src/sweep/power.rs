@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fault_backend::power::{DeviceProfile, EpochClaim, Power, PowerOptions, PowerState};
+use fault_backend::power::{DeviceProfile, Durability, EpochClaim, Power, PowerOptions, PowerState};
 use reports::event::AT_END;
 use reports::{Event, Model};
 
@@ -23,6 +23,8 @@ use crate::token::TokenKill;
 pub struct PowerPlan {
     /// The device.
     pub device: DeviceProfile,
+    /// What a flush covers, in place of what the scenario says.
+    pub durability: Option<Durability>,
     /// How many of the last ops of an epoch are lost together, at most.
     pub max_drops: u32,
     /// Samples of what is not enumerated, per epoch.
@@ -46,7 +48,8 @@ impl PowerPlan {
 
 /// How the power fails in a phase.
 fn outage(course: &Course, plan: &Plan) -> Outage {
-    Outage { device: plan.power.device.clone(), durability: course.known.phase.durability, seed: plan.seed }
+    let durability = plan.power.durability.unwrap_or(course.known.phase.durability);
+    Outage { device: plan.power.device.clone(), durability, seed: plan.seed }
 }
 
 fn model<'a>(course: &'a Course, plan: &Plan) -> Result<Power<'a>, Error> {
@@ -104,6 +107,7 @@ impl Explorer<'_> {
                 self.left += 1;
                 continue;
             }
+            self.stop_if_interrupted()?;
             let volume = builder.materialise(&state)?;
             for (volume, wiped) in self.variants(volume)? {
                 let label = course.power_label(ordinal, TokenKill::power(state.clone(), wiped));
@@ -140,6 +144,7 @@ impl Explorer<'_> {
                 self.left += 1;
                 continue;
             }
+            self.stop_if_interrupted()?;
             let mut volume = builder.materialise(&state)?;
             self.without_scratch(&mut volume)?;
             let label = course.power_label(ordinal, TokenKill::power_at_end(state.clone()));
