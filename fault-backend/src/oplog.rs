@@ -151,10 +151,14 @@ impl OpLog {
         self.ops.chunk_by(|a, b| a.epoch == b.epoch)
     }
 
-    /// The same run as if the flush with this number had been answered with success and had made nothing durable;
-    /// the log as it is where the op is no flush that completed. It shows which flushes carry weight.
+    /// The same run as if the flush with this number had been answered with success and had made nothing durable, or the
+    /// write with this number had not been forced; the log as it is where the op is neither. It shows which flushes carry weight.
     pub fn without_flush(&self, number: u64) -> Self {
         let mut log = self.clone();
+        if let Some(op) = log.ops.iter_mut().find(|op| op.number == number && op.fua) {
+            op.fua = false;
+            return log;
+        }
         let completed = |op: &Op| op.is_flush() && op.outcome == Outcome::Completed;
         let Some(at) = log.ops.iter().position(|op| op.number == number && completed(op)) else { return log };
         log.ops[at].outcome = Outcome::Dropped;

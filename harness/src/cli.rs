@@ -81,6 +81,9 @@ pub enum Command {
     /// Judge every crash point of a command, without a scenario file
     #[command(after_help = format!("{EXEC_EXAMPLES}\n\n{EXIT_CODES}"))]
     Exec(ExecArgs),
+    /// Ignore each flush of a scenario's run in turn, and say which ones carry weight when the power fails
+    #[command(after_help = EXIT_CODES)]
+    Barriers(BarriersArgs),
     /// Watch one run of a scenario or command, and say what can be judged of it and at what cost
     #[command(after_help = format!("{PREFLIGHT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Preflight(PreflightArgs),
@@ -225,6 +228,29 @@ pub struct PointArgs {
     /// Follow at most so many crashes of resumes one after the other
     #[arg(long, value_name = "N", requires = "closure", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
+    /// How the power fails.
+    #[command(flatten)]
+    pub power: PowerArgs,
+    /// Begin no state after this time; the most telling ones come first
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub budget: Option<Duration>,
+    /// Threads that judge states, each on a CPU of its own [default: as many as there are CPUs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// Judge one of N parts of the states; all of them, merged by `killpoint report`, are the whole
+    #[arg(long, value_name = "I/N", requires = "seed")]
+    pub shard: Option<Shard>,
+    /// Live kills per phase that show that the recorded states are right
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub live_checks: u32,
+    /// Seed of what is drawn [default: random, and printed]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+}
+
+/// How the power fails.
+#[derive(Clone, Debug, Args)]
+pub struct PowerArgs {
     /// Device that loses its power: `nvme-4k`, `sata-512`, `eatmydata` (ignores flushes), or the path of a `.toml`
     /// (model power)
     #[arg(long, value_name = "PROFILE", default_value = "nvme-4k", value_parser = parse_device)]
@@ -242,21 +268,6 @@ pub struct PointArgs {
     /// Drawn sets of lost ops per epoch, beyond those that are enumerated (model power)
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub power_samples: u32,
-    /// Begin no state after this time; the most telling ones come first
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub budget: Option<Duration>,
-    /// Threads that judge states, each on a CPU of its own [default: as many as there are CPUs]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub jobs: Option<u32>,
-    /// Judge one of N parts of the states; all of them, merged by `killpoint report`, are the whole
-    #[arg(long, value_name = "I/N", requires = "seed")]
-    pub shard: Option<Shard>,
-    /// Live kills per phase that show that the recorded states are right
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub live_checks: u32,
-    /// Seed of what is drawn [default: random, and printed]
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
 }
 
 /// Arguments of `sweep`.
@@ -365,6 +376,35 @@ pub struct PreflightArgs {
     /// The command; `{image}` or the image's own path names the image
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
+}
+
+/// Arguments of `barriers`.
+#[derive(Clone, Debug, Args)]
+pub struct BarriersArgs {
+    /// Scenario: a name that ships, or a path to a `.toml` file
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// The device and the bounds.
+    #[command(flatten)]
+    pub power: PowerArgs,
+    /// States to judge for each flush, at most; those that lose least come first
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub states: usize,
+    /// Threads that judge states, each on a CPU of its own [default: as many as there are CPUs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// Seed of what is drawn [default: random, and printed]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// How the scenario's tools are run.
+    #[command(flatten)]
+    pub tool: ToolArgs,
+    /// Places.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Arguments of `repro`.

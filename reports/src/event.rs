@@ -132,6 +132,8 @@ pub enum Event {
         /// Epochs in which something changes, in order.
         epochs: Vec<EpochClaim>,
     },
+    /// One flush of a phase's run was ignored, and states were judged that are possible only then.
+    Barrier(Barrier),
     /// One level of a phase's resume closure: what the resumes of the level before it leave where they are cut.
     Closure {
         /// Phase.
@@ -235,6 +237,8 @@ pub enum Command {
     Sweep,
     /// Every crash point of a command given on the command line.
     Exec,
+    /// What each flush is good for.
+    Barriers,
     /// One finding again.
     Repro,
 }
@@ -329,6 +333,46 @@ pub struct Lot {
     pub possible: u64,
     /// Points that are to be looked at.
     pub planned: u64,
+}
+
+/// What a flush of a run is good for: without it, other states are possible after a power cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Barrier {
+    /// Phase.
+    pub phase: String,
+    /// Its op.
+    pub op: u64,
+    /// Step.
+    pub step: String,
+    /// Process that asked for it.
+    pub process: String,
+    /// What it is: `fsync disk.img`, `forced write of primary GPT header`.
+    pub what: String,
+    /// What was written before it since the flush before, and after it until the next one: regions, in order, each once.
+    pub before: Vec<String>,
+    /// See `before`.
+    pub after: Vec<String>,
+    /// States that are possible only without it.
+    pub possible: u64,
+    /// Those among them that were judged, until one failed.
+    pub judged: u64,
+    /// The first one that failed; none where none did.
+    pub failure: Option<BarrierFailure>,
+}
+
+/// A state that fails, and that the flush rules out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BarrierFailure {
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Oracle that decided it.
+    pub oracle: String,
+    /// The state in words.
+    pub point: String,
+    /// What failed.
+    pub explain: String,
 }
 
 /// What was looked at of one epoch, the ops between two completed flushes, under the power model.

@@ -25,8 +25,8 @@ mod samples;
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
-    AskedOf, CampaignStarted, Command, CopyState, EpochClaim, Event, Finding, GptSample, Kill, Lot, Model,
-    Outcome, PlannedKill, Point, SCHEMA, Seam, Verdict,
+    AskedOf, Barrier, BarrierFailure, CampaignStarted, Command, CopyState, EpochClaim, Event, Finding,
+    GptSample, Kill, Lot, Model, Outcome, PlannedKill, Point, SCHEMA, Seam, Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};

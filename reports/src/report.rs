@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally;
 use crate::{
-    Command, CopyState, Counts, EpochClaim, Finding, Outcome, SCHEMA, Seam, StoreError, Tally, Verdict,
-    ballast,
+    Barrier, Command, CopyState, Counts, EpochClaim, Finding, Outcome, SCHEMA, Seam, StoreError, Tally,
+    Verdict, ballast,
 };
 
 /// Name of the report in a run directory.
@@ -64,6 +64,8 @@ pub struct Report {
     pub coverage: Coverage,
     /// What was looked at under the power model, by phase, where all of it was.
     pub power: Vec<PhaseClaims>,
+    /// What each flush is good for, where that was asked.
+    pub barriers: Vec<Barrier>,
     /// Crash states between start and baseline, as they were reached.
     pub interior: Interior,
     /// Crash states.
@@ -307,6 +309,7 @@ impl From<&Tally> for Report {
                     && tally.closures.values().all(|closure| closure.complete),
                 closure: (!tally.closures.is_empty()).then(|| Closure::from(tally)),
             },
+            barriers: tally.barriers.clone(),
             power: tally
                 .power
                 .iter()

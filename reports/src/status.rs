@@ -123,6 +123,7 @@ impl Narrator {
             Event::Closure { phase, depth, points, fresh } => {
                 vec![sweep::level(phase, *depth, *points, *fresh)]
             }
+            Event::Barrier(barrier) => vec![sweep::barrier(barrier)],
             Event::PowerClaims { phase, epochs } => vec![sweep::claimed(phase, epochs)],
             Event::ClosureEnded { phase, complete } => vec![sweep::closed(phase, *complete, tally)],
             Event::Point(point) => {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use console::{Style, measure_text_width, truncate_str};
 
-use crate::Report;
 use crate::status::one_line;
 use crate::tally::is_sweep;
+use crate::{Command, Report};
 
+mod barriers;
 mod claim;
 mod findings;
 mod table;
@@ -45,6 +46,10 @@ impl Default for SummaryOptions {
 /// and the run directory may be wider than the screen, since cutting them would make them useless.
 pub fn render(report: &Report, options: &SummaryOptions) -> String {
     let screen = Screen { options, width: options.width.max(MIN_WIDTH), is_sweep: sweeps(report) };
+    if report.command == Some(Command::Barriers) && !report.barriers.is_empty() {
+        let lines = screen.barriers(report).into_iter().chain(screen.bottom(report));
+        return lines.map(|line| line.trim_end().to_owned() + "\n").collect();
+    }
     let mut top = screen.claim(report);
     top.push(String::new());
     top.extend(screen.figures(report));

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
-    CampaignStarted, Command, CopyState, Counts, EpochClaim, Event, Finding, GptSample, Kill, Model, Outcome,
-    Point, Verdict,
+    Barrier, CampaignStarted, Command, CopyState, Counts, EpochClaim, Event, Finding, GptSample, Kill, Model,
+    Outcome, Point, Verdict,
 };
 
 mod coverage;
@@ -79,6 +79,8 @@ pub struct Tally {
     pub closures: BTreeMap<String, ClosureTally>,
     /// What was looked at under the power model, by phase; only where all of it was.
     pub power: BTreeMap<String, Vec<EpochClaim>>,
+    /// Flushes that were ignored, and what became of it.
+    pub barriers: Vec<Barrier>,
     /// Kills that the seed gave.
     pub planned: u64,
     /// Crash points tried: kills attempted, and points of recorded runs.
@@ -210,6 +212,7 @@ impl Tally {
                 closure.points = closure.points.saturating_add(*points);
                 closure.states = closure.states.saturating_add(*fresh);
             }
+            Event::Barrier(barrier) => self.barriers.push(barrier.clone()),
             Event::PowerClaims { phase, epochs } => {
                 self.power.insert(phase.clone(), epochs.clone());
             }

@@ -168,6 +168,11 @@ impl<'a> Power<'a> {
     }
 
     /// Whether this run has such a state.
+    pub fn has(&self, state: &PowerState) -> bool {
+        self.check(state).is_ok()
+    }
+
+    /// Why this run has no such state.
     pub(crate) fn check(&self, state: &PowerState) -> Result<(), Impossible> {
         if state.cut > self.log.len() {
             return Err(Impossible::CutBehindEnd(self.log.len()));

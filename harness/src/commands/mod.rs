@@ -1,5 +1,6 @@
 //! What each command does, from its arguments to its exit code.
 
+mod barriers;
 mod inspect;
 mod list;
 mod preflight;
@@ -24,6 +25,7 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Exec(args) => sweep::exec(args),
         Command::Preflight(args) => preflight::preflight(args),
         Command::Report(args) => report::report(args),
+        Command::Barriers(args) => barriers::barriers(args),
         Command::Repro(args) => repro::repro(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::List(args) => list::list(args),

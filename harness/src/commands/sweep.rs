@@ -9,7 +9,7 @@ use scenarios::Expected;
 
 use super::run::{Loaded, load, origin, run_dir_of, started};
 use super::session::{Session, watch_signals};
-use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, SeamChoice, SweepArgs, ToolArgs};
+use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, PowerArgs, SeamChoice, SweepArgs, ToolArgs};
 use crate::cpus;
 use crate::error::Error;
 use crate::exec::{ExecError, Spec, Stamp};
@@ -138,8 +138,6 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
     if models.contains(&Model::Power) {
         models.insert(Model::Kill);
     }
-    let unit = args.atomic_unit.unwrap_or(args.device.atomic_unit);
-    let device = args.device.clone().with_unit(unit);
     Plan {
         seed: args.seed.or(seed).unwrap_or_else(|| rand::rng().next_u64()),
         models,
@@ -148,14 +146,20 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
         live_checks: args.live_checks,
         closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
         budget: args.budget,
-        power: PowerPlan {
-            device,
-            max_drops: args.max_drops,
-            samples: args.power_samples,
-            durability: args.durability,
-        },
+        power: power_plan(&args.power),
         jobs: args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize),
         shard: args.shard,
+    }
+}
+
+/// What is asked of the power model.
+pub(super) fn power_plan(args: &PowerArgs) -> PowerPlan {
+    let unit = args.atomic_unit.unwrap_or(args.device.atomic_unit);
+    PowerPlan {
+        device: args.device.clone().with_unit(unit),
+        durability: args.durability,
+        max_drops: args.max_drops,
+        samples: args.power_samples,
     }
 }
 

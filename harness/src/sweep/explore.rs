@@ -13,6 +13,7 @@ use reports::event::AT_END;
 use reports::{AskedOf, Event, Model, Point, Stream};
 use scenarios::model::ScratchPolicy;
 
+use super::barriers::missing;
 use super::closure::Frontier;
 use super::disturb::{self, Disturbance};
 use super::earlier::{Earlier, Known};
@@ -107,7 +108,6 @@ impl Candidate {
             root: self.root.clone(),
             kill: kill.clone(),
             further: further.to_vec(),
-            outage: None,
             volume: self.aspect.volume,
             acks: acks.iter().take(self.acks as usize).cloned().collect(),
         })
@@ -393,7 +393,7 @@ impl<'a> Explorer<'a> {
         &mut self,
         label: Label,
         mut point: Point,
-        judged: Judged,
+        mut judged: Judged,
         (crash, past): (String, Option<Vec<Past>>),
     ) -> Result<(), Error> {
         point.verdict = Some(judged.judgement.verdict);
@@ -401,6 +401,12 @@ impl<'a> Explorer<'a> {
             self.failed_cuts.push(label.op);
         }
         point.wall_ms = judged.judgement.wall_ms;
+        if let Some(kill) = label.kills.last().filter(|_| !judged.judgement.verdict.is_pass())
+            && let Some(missing) =
+                kill.power.as_ref().and_then(|state| missing(self.course, state, kill.done))
+        {
+            judged.judgement.explain = format!("{}; {missing}", judged.judgement.explain);
+        }
         // A name that is no text is none that can be told; the state then stands for itself alone.
         let text = |name: &OsString| name.to_str().map(str::to_owned);
         point.asked = judged.asked.as_ref().and_then(|asked| {

@@ -11,7 +11,6 @@ use fault_backend::volume::Volume;
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
 use crate::judge::Judgement;
-use crate::outage::Outage;
 use crate::prepare::Prepared;
 use crate::stage::Cut;
 use crate::token::TokenKill;
@@ -49,8 +48,6 @@ pub struct Source {
     /// Kills of resumes after it, one after the other: they are made again, since keeping what they leave would take
     /// more memory than there is.
     pub further: Vec<TokenKill>,
-    /// How the power fails, where one of them is a power cut.
-    pub outage: Option<Arc<Outage>>,
     /// Content id of the volume that is expected then.
     pub volume: ContentId,
     /// What the tool had acknowledged before the first kill.
@@ -70,11 +67,6 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
     let mut last = CrashState::of_point(source.kill, sample(ground, phase, &source.acks)?);
     for kill in source.further {
         let mut chain = Chain::begin_with(ground, phase, vec![last.clone()], source.acks.clone());
-        if let (Some(_), Some(outage)) = (&kill.power, &source.outage) {
-            chain.lose_power(&kill, outage)?;
-            last = chain.crashes.pop().ok_or(Error::NotRecorded)?;
-            continue;
-        }
         match chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
             Step::Crashed(crash) => last = *crash,
             Step::Finished(_) => break,

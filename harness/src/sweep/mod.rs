@@ -5,6 +5,7 @@
 //! after the kills that they follow from. Only with a budget are the most telling points first. Whatever the number of
 //! workers, what is told is the same and comes in the same order.
 
+pub mod barriers;
 mod closure;
 mod disturb;
 pub mod earlier;

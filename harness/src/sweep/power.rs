@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use fault_backend::oplog::OpLog;
 use fault_backend::power::{DeviceProfile, Durability, EpochClaim, Power, PowerOptions, PowerState};
 use reports::event::AT_END;
 use reports::{Event, Model};
@@ -52,14 +53,15 @@ fn outage(course: &Course, plan: &Plan) -> Outage {
     Outage { device: plan.power.device.clone(), durability, seed: plan.seed }
 }
 
-fn model<'a>(course: &'a Course, plan: &Plan) -> Result<Power<'a>, Error> {
+/// The phase's run under the power model, or one that differs from it in its flushes.
+pub(super) fn model<'a>(course: &Course, log: &'a OpLog, plan: &Plan) -> Result<Power<'a>, Error> {
     let start = course.known.start.memory.clone().ok_or(Error::NotRecorded)?;
-    Ok(Power::new(start, &course.log, plan.power.options(course, plan))?)
+    Ok(Power::new(start, log, plan.power.options(course, plan))?)
 }
 
 /// Counts the points of the power model.
 pub(super) fn count(course: &Course, plan: &Plan, points: &mut Points) -> Result<(), Error> {
-    let power = model(course, plan)?;
+    let power = model(course, &course.log, plan)?;
     let mut here: Option<(u64, u64)> = None;
     let mut add = |(cut, states): (u64, u64)| {
         let (step, region) = course.place_of(cut);
@@ -89,7 +91,7 @@ impl Explorer<'_> {
     /// Looks at what power cuts leave.
     pub(super) fn power_cuts(&mut self) -> Result<(), Error> {
         let course = self.course;
-        let power = model(course, self.plan)?;
+        let power = model(course, &course.log, self.plan)?;
         let outage = Arc::new(outage(course, self.plan));
         let mut builder = power.builder();
         let beyond = power.states().filter(|state| !state.is_prefix());
@@ -136,7 +138,7 @@ impl Explorer<'_> {
         if !course.durable {
             return Ok(());
         }
-        let power = model(course, self.plan)?;
+        let power = model(course, &course.log, self.plan)?;
         let outage = Arc::new(outage(course, self.plan));
         let mut builder = power.builder();
         for (ordinal, state) in (0..).zip(power.states_at(course.log.len())) {

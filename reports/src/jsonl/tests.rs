@@ -40,7 +40,13 @@ fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
 fn started() -> impl Strategy<Value = Event> {
     let names = (text(), text(), prop::option::of(text()), text());
     let lists = (prop::collection::vec(text(), 0..3), prop::collection::vec(text(), 0..3), words());
-    let command = prop::sample::select(vec![Command::Run, Command::Sweep, Command::Exec, Command::Repro]);
+    let command = prop::sample::select(vec![
+        Command::Run,
+        Command::Sweep,
+        Command::Exec,
+        Command::Repro,
+        Command::Barriers,
+    ]);
     let seam = prop::sample::select(vec![Seam::Fuse, Seam::InProcess]);
     let bounds = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), command, seam);
     let sweep = (words(), any::<Option<(u32, u32)>>(), prop::collection::vec(text(), 0..3));

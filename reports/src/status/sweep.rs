@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::line::{Line, Tone, Weight, tone, verb};
 use super::{counted, findings_of, many};
-use crate::{EpochClaim, Lot, Model, Point, Tally};
+use crate::{Barrier, EpochClaim, Lot, Model, Point, Tally};
 
 /// Bytes of a sector, the unit in which a point inside a write is told where it fits.
 const SECTOR_BYTES: u64 = 512;
@@ -57,6 +57,18 @@ pub(super) fn claimed(phase: &str, epochs: &[EpochClaim]) -> Line {
     };
     let text = format!("{phase}, power cuts in {}: {how}", many(epochs.len() as u64, "epoch"));
     Line::new(Weight::Milestone, "Claim", tone, text)
+}
+
+/// A flush, and what its absence leads to.
+pub(super) fn barrier(barrier: &Barrier) -> Line {
+    let Barrier { phase, op, step, what, judged, failure, .. } = barrier;
+    let (tone, weight) = match failure {
+        Some(failure) => {
+            (Tone::Good, format!("carries weight ({} by {})", failure.verdict.name(), failure.oracle))
+        }
+        None => (Tone::Warn, format!("no failure without it in {}", many(*judged, "state"))),
+    };
+    Line::new(Weight::Milestone, "Flush", tone, format!("{phase} {step}, op {op}, {what}: {weight}"))
 }
 
 /// One crash point and what became of it.

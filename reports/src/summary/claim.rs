@@ -168,8 +168,7 @@ fn power(report: &Report) -> Vec<String> {
             epochs.iter().partition(|epoch| epoch.looked_at.starts_with("every cut"));
         let failed: u64 = exhausted.iter().map(|epoch| epoch.failed).sum();
         if !exhausted.is_empty() {
-            let how =
-                if failed == 0 { "no failure".to_owned() } else { format!("{} fail", many(failed, "state")) };
+            let how = if failed == 0 { "no failure".to_owned() } else { fail(failed) };
             let epochs = many(exhausted.len() as u64, "epoch");
             lines.push(format!("{phase}: {epochs}: every subset at every cut, {how}"));
         }
@@ -177,7 +176,7 @@ fn power(report: &Report) -> Vec<String> {
             let claim = match (epoch.failed, &epoch.bound) {
                 (0, None) => ": no failure".to_owned(),
                 (0, Some(bound)) => format!(": no failure, so {bound}"),
-                (failed, _) => format!(": {} fail", many(failed, "state")),
+                (failed, _) => format!(": {}", fail(failed)),
             };
             let ops = many(epoch.ops, "op");
             lines.push(format!("{phase}: epoch {} ({ops}): {}{claim}", epoch.epoch, epoch.looked_at));
@@ -185,10 +184,19 @@ fn power(report: &Report) -> Vec<String> {
         if bounded.len() > SHOWN {
             let failed: u64 = bounded[SHOWN..].iter().map(|epoch| epoch.failed).sum();
             let more = many((bounded.len() - SHOWN) as u64, "more epoch");
-            lines.push(format!("{phase}: {more} like that, {} fail", many(failed, "state")));
+            lines.push(format!("{phase}: {more} like that, {}", fail(failed)));
         }
     }
     lines
+}
+
+/// `no failure`, `1 state fails`.
+fn fail(states: u64) -> String {
+    match states {
+        0 => "no failure".to_owned(),
+        1 => "1 state fails".to_owned(),
+        n => format!("{n} states fail"),
+    }
 }
 
 /// The claim that the resume closure makes, or how far it got.

@@ -14,7 +14,7 @@ impl Tally {
     ///
     /// Findings that the scenario expects count as none. A kill of `run` that comes too late is made up for by
     /// another one, so it is not measured only where that did not work out; of `repro` every kill has to land, and a
-    /// sweep's live kill has to leave the recorded state. Not measured, too, is a campaign that judged nothing, and
+    /// sweep's live kill has to leave the recorded state. Not measured, too, is a campaign that judged nothing and weighed no flush, and
     /// a sweep that left a state that it reached unjudged.
     pub fn exit(&self) -> Exit {
         self.exit_given(self.outcome.as_ref())
@@ -29,7 +29,7 @@ impl Tally {
         let found = self.unexpected() > 0 || self.failed_without_finding();
         let repro = self.campaign.as_ref().is_some_and(|campaign| campaign.command == Command::Repro);
         let unmeasured = self.verdict(Verdict::NotMeasured) > 0
-            || self.judged.is_empty()
+            || (self.judged.is_empty() && self.barriers.is_empty())
             || self.shortfall > 0
             || self.live_failed > 0
             || (repro && self.landed < self.attempted)
