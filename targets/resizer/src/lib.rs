@@ -5,6 +5,7 @@
 //! after a kill ends in the bytes that an uninterrupted run leaves.
 #![deny(unsafe_code)]
 
+mod barrier;
 #[cfg(feature = "chaos")]
 pub mod chaos;
 pub mod cli;

@@ -8,7 +8,7 @@ mod common;
 
 use ::gpt::disk::LogicalBlockSize;
 use common::layout::{self, MIB, Spec};
-use common::memory::{MemoryDisk, Op};
+use common::memory::{MemoryDisk, Op, power_cuts_in_resume, replay};
 use common::{oracle, scale};
 use proptest::prelude::*;
 use resizer::error::Result;
@@ -167,6 +167,41 @@ fn a_power_cut_never_leaves_a_disk_without_a_valid_table() {
     }
     assert!(epoch.is_empty(), "the run ended with a flush");
     assert!(states >= 4 * 8, "each copy of two tables was torn in each way: {states}");
+}
+
+#[test]
+fn a_power_cut_during_a_resume_leaves_a_valid_table_and_is_resumed_to_the_same_bytes() {
+    let (mut start, command) = mixed(512, true);
+    // The run begins with restoring the primary copy.
+    start[512 + 56] ^= 1;
+    let whole = run_whole(&start, &command);
+    let ops = whole.ops();
+    let end = whole.into_bytes();
+    let wanted = oracle::owned(&end, 512);
+    let mut judged = 0;
+    for kill in 1..=ops.len() {
+        let mut state = start.clone();
+        replay(&mut state, &ops[..kill]);
+        let resume = run_whole(&state, &command).ops();
+        for state in power_cuts_in_resume(&start, &ops[..kill], &resume) {
+            judged += 1;
+            let (primary, backup) = oracle::copies(&state, 512);
+            assert!(primary.is_some() || backup.is_some(), "no valid copy, killed after operation {kill}");
+            let resumed = run_whole(&state, &command).into_bytes();
+            assert!(oracle::owned(&resumed, 512) == wanted, "killed after operation {kill}");
+        }
+    }
+    assert!(judged > 20, "only {judged} states that only a power cut during the resume leaves");
+}
+
+#[test]
+fn a_resume_makes_durable_what_a_killed_run_had_done() {
+    let (start, command) = mixed(512, true);
+    let mut ops = run_whole(&start, &command).ops();
+    assert_eq!(ops.pop(), Some(Op::Flush));
+    let mut state = start.clone();
+    replay(&mut state, &ops);
+    assert_eq!(run_whole(&state, &command).ops(), [Op::Flush], "all was done, but not all of it durable");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::fs;
 
 use common::ext4::{AT, SHRUNK_BYTES, VARIANTS, contents, fixture, kept, record, shrink, tools};
 use common::filesystems::tool;
-use common::memory::{MemoryDisk, Op, replay, torn};
+use common::memory::{MemoryDisk, Op, power_cuts_in_resume, replay, torn};
 use common::place::temp_dir;
 use common::scale;
 use resizer::error::Error;
@@ -95,6 +95,24 @@ fn a_power_cut_ends_in_the_same_bytes() {
         replay(&mut durable, &run.ops[from..=index]);
         from = index + 1;
     }
+}
+
+/// In particular a marker that only the cache holds: if its journal were applied at once, it could be lost with half of
+/// that done.
+#[test]
+fn a_power_cut_during_a_resume_ends_in_the_same_bytes() {
+    let run = record(VARIANTS[1]);
+    let mut judged = 0;
+    for kill in 1..=run.ops.len() {
+        let mut state = run.before.clone();
+        replay(&mut state, &run.ops[..kill]);
+        let resume = run.resume(&state, &format!("killed after operation {kill}"));
+        for state in power_cuts_in_resume(&run.before, &run.ops[..kill], &resume) {
+            judged += 1;
+            run.resume(&state, &format!("killed after operation {kill}, then a power cut in the resume"));
+        }
+    }
+    assert!(judged > 10, "only {judged} states that only a power cut during the resume leaves");
 }
 
 /// A repair writes back what replaying the journal changed, and only then that the journal is empty.

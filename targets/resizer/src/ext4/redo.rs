@@ -127,6 +127,9 @@ impl Journal {
 /// Applies a marked journal, if the partition at `at` holds one.
 pub(super) fn recover(disk: &dyn Disk, at: Extent, part_guid: &[u8; 16]) -> Result<bool> {
     let Some(marker) = find_marker(disk, at, part_guid)? else { return Ok(false) };
+    // The run that wrote the marker may have been killed before it was durable. Lost, with the journal half applied, it
+    // would leave neither the old file system nor the new one.
+    patch::flush(disk)?;
     let pieces = load_pieces(disk, &marker)?;
     let mut patch = Patch::new(disk);
     let mut buf = vec![0; WRITE_MAX_BYTES];

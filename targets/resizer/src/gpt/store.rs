@@ -1,9 +1,9 @@
 //! Both copies of the table on a disk: which of them to believe, and how to change them.
 //!
-//! The primary copy is believed if it is valid, else the backup. A change is written as backup array, backup
+//! The primary copy is believed if it is valid, else the backup. A change is written as flush, backup array, backup
 //! header, flush, primary array, primary header, flush, each one write and only where its bytes differ; a bad
 //! primary is first restored from the good backup. So at every crash point, whatever of the current epoch
-//! survives, at least one copy is valid.
+//! survives, at least one copy is valid, also where a killed run had flushed nothing of what is read here.
 
 use ::gpt::disk::LogicalBlockSize;
 use ::gpt::header::Header;
@@ -219,33 +219,38 @@ fn flush(disk: &dyn Disk) -> Result<()> {
 }
 
 /// Makes `table` the one on the disk; it must stem from [`read`] on the same disk. Says whether anything was
-/// written. What was written is durable on return.
+/// written. What was written is durable on return, and what the table relies on before the table is.
 pub fn write(disk: &dyn Disk, table: &Table) -> Result<bool> {
     let size = table.sector_size;
     let found = read(disk, size)?;
     if !found.primary_valid {
         put(disk, size, &missing(disk, size, encode(&found.current, false)?)?)?;
-        flush(disk)?;
     }
     let backup = missing(disk, size, encode(table, true)?)?;
     let primary = missing(disk, size, encode(table, false)?)?;
     if found.primary_valid && backup.is_empty() && primary.is_empty() {
         return Ok(false);
     }
+    // A primary that was just restored, or that a killed run restored, may be in the cache alone. Until it is durable,
+    // the backup is the only copy.
+    flush(disk)?;
+    let mut first = backup;
     if found.current.header.backup_lba != table.header.backup_lba {
         let sector = read_sectors(disk, size, 0, 1)?;
-        if let Some(changed) = pmbr::adapted(&sector, table.header.backup_lba, size) {
-            put(disk, size, &[(0, changed)])?;
+        let changed = pmbr::adapted(&sector, table.header.backup_lba, size);
+        first.splice(0..0, changed.map(|changed| (0, changed)));
+    }
+    if !first.is_empty() {
+        put(disk, size, &first)?;
+        if planted::active() != Some(Bug::NoFlushBackup) {
+            flush(disk)?;
         }
     }
-    put(disk, size, &backup)?;
-    // Needed even if the backup was already there: the run that wrote it may have died before its flush.
-    if planted::active() != Some(Bug::NoFlushBackup) {
-        flush(disk)?;
-    }
-    put(disk, size, &primary)?;
-    if planted::active() != Some(Bug::NoFlushPrimary) {
-        flush(disk)?;
+    if !primary.is_empty() {
+        put(disk, size, &primary)?;
+        if planted::active() != Some(Bug::NoFlushPrimary) {
+            flush(disk)?;
+        }
     }
     Ok(true)
 }

@@ -149,14 +149,15 @@ pub fn outside(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl Recorded {
-    /// Runs the resizer on a crash state and compares all that counts.
-    pub fn resume(&self, state: &[u8], what: &str) {
+    /// Runs the resizer on a crash state and compares all that counts; what it did.
+    pub fn resume(&self, state: &[u8], what: &str) -> Vec<Op> {
         let disk = &self.work;
         disk.reset(state);
         shrink(disk, &tools(&self.scratch)).unwrap_or_else(|error| panic!("{what}: {error}"));
         let bytes = disk.bytes.borrow();
         assert!(kept(&bytes) == kept(&self.after), "{what}: the shrunk file system differs");
         assert!(outside(&bytes) == outside(&self.before), "{what}: something outside the partition changed");
+        disk.ops()
     }
 }
 

@@ -91,6 +91,29 @@ pub fn torn(op: &Op, pages: usize) -> Option<Op> {
     }
 }
 
+/// The states that a power cut during a resume can leave of a disk that was `start`, where the killed run had done
+/// `killed` and the resume then did `resume`: the cache outlives a kill, so the resume builds on what the killed run had
+/// not flushed, and the cut takes that away. Of the resume's own writes before its first flush the first half is there,
+/// or all; none where it flushes first.
+pub fn power_cuts_in_resume(start: &[u8], killed: &[Op], resume: &[Op]) -> Vec<Vec<u8>> {
+    let is_flush = |op: &Op| matches!(op, Op::Flush);
+    let durable = killed.iter().rposition(is_flush).map_or(0, |at| at + 1);
+    let volatile = resume.iter().position(is_flush).unwrap_or(resume.len());
+    if durable == killed.len() || volatile == 0 {
+        return Vec::new();
+    }
+    let mut state = start.to_vec();
+    replay(&mut state, &killed[..durable]);
+    let half = volatile.div_ceil(2);
+    replay(&mut state, &resume[..half]);
+    let mut states = vec![state.clone()];
+    if half < volatile {
+        replay(&mut state, &resume[half..volatile]);
+        states.push(state);
+    }
+    states
+}
+
 impl Disk for MemoryDisk {
     fn len_bytes(&self) -> u64 {
         self.bytes.borrow().len() as u64
