@@ -9,7 +9,7 @@ use fault_backend::power::{
     AtomicUnit, DeviceProfile, Durability, NoSuchUnit, ProfileError, UnknownDurability,
 };
 use reports::{ColorChoice, Model};
-use scenarios::model::Accept;
+use scenarios::model::{Accept, ScratchPolicy};
 
 use crate::sweep::points::Torn;
 use crate::sweep::shard::Shard;
@@ -95,6 +95,8 @@ pub enum Command {
     Repro(ReproArgs),
     /// Check both copies of an image's GPT; exit 1 where something is wrong
     Inspect(InspectArgs),
+    /// Run a command in a file system that the kernel mounts from an image, for scenarios of what happens on files
+    OnMount(OnMountArgs),
     /// List the scenarios that ship
     List(ListArgs),
     /// Print a scenario as it is resolved
@@ -231,6 +233,13 @@ pub struct PointArgs {
     /// How the power fails.
     #[command(flatten)]
     pub power: PowerArgs,
+    /// What becomes of the scratch directory after a crash, in place of what the scenario says: `kept`, `wiped` (as after a
+    /// reboot) or `both`
+    #[arg(long, value_name = "POLICY", value_parser = parse_scratch)]
+    pub scratch: Option<ScratchPolicy>,
+    /// Judge also states that are proven to be like a judged one (they differ in scratch files that no resume asks for)
+    #[arg(long)]
+    pub no_merge: bool,
     /// Begin no state after this time; the most telling ones come first
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub budget: Option<Duration>,
@@ -407,6 +416,29 @@ pub struct BarriersArgs {
     pub output: OutputArgs,
 }
 
+/// Arguments of `on-mount`.
+#[derive(Clone, Debug, Args)]
+pub struct OnMountArgs {
+    /// Image
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// Its file system: ext4, xfs, btrfs, …
+    #[arg(long, value_name = "TYPE")]
+    pub fs: String,
+    /// Where the file system begins in the image, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub offset: u64,
+    /// Write nothing
+    #[arg(long)]
+    pub read_only: bool,
+    /// A further mount option (repeatable)
+    #[arg(long = "option", value_name = "OPTION")]
+    pub options: Vec<String>,
+    /// The command, run in the mount; `{mnt}` in its arguments names the mount point. Without one: mount and unmount
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
 /// Arguments of `repro`.
 #[derive(Clone, Debug, Args)]
 pub struct ReproArgs {
@@ -498,6 +530,15 @@ impl From<ModelChoice> for Model {
             ModelChoice::Error => Self::Error,
             ModelChoice::Signal => Self::Signal,
         }
+    }
+}
+
+fn parse_scratch(text: &str) -> Result<ScratchPolicy, String> {
+    match text {
+        "kept" => Ok(ScratchPolicy::Kept),
+        "wiped" => Ok(ScratchPolicy::Wiped),
+        "both" => Ok(ScratchPolicy::Both),
+        _ => Err("expected `kept`, `wiped` or `both`".to_owned()),
     }
 }
 

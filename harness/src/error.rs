@@ -18,6 +18,7 @@ use crate::exec::ExecError;
 use crate::fixtures::CacheError;
 use crate::inspect::InspectError;
 use crate::mask::MaskError;
+use crate::on_mount::OnMountError;
 use crate::oracle::{OracleError, Unproved};
 use crate::process::RunError;
 use crate::process::containment::ContainmentError;
@@ -192,6 +193,9 @@ pub enum Error {
     /// A kept state.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A file system can't be mounted for a command.
+    #[error(transparent)]
+    OnMount(#[from] OnMountError),
     /// A power state is none of the recorded run.
     #[error("the power cut can't be made")]
     Power(#[from] PowerError),
@@ -360,6 +364,7 @@ impl Error {
             | Self::Host(_)
             | Self::Volume(_)
             | Self::State(_)
+            | Self::OnMount(_)
             | Self::WorkDirFull { .. }
             | Self::RoomUsedUp { .. }
             | Self::Show(_)

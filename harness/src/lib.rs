@@ -23,6 +23,7 @@ pub mod judge;
 pub mod layout;
 pub mod mask;
 pub mod namespace;
+pub mod on_mount;
 pub mod oracle;
 pub mod outage;
 pub mod preflight;

@@ -156,6 +156,11 @@ fn excused(baseline: &Saved, specs: &[String]) -> Result<BTreeMap<PathBuf, Vec<R
                     return Err(MaskError::NoTable);
                 }
             }
+            model::Mask::Everything => {
+                for file in &files {
+                    excused.entry(file.clone()).or_default().push(0..u64::MAX);
+                }
+            }
             model::Mask::Range { file: Some(file), bytes } => {
                 if !files.iter().any(|known| known.as_os_str() == file.as_str()) {
                     return Err(MaskError::NoFile { spec: spec.clone(), file });

@@ -37,7 +37,9 @@ impl Programs {
             if name.contains('/') || name.contains('{') || paths.contains_key(name) {
                 continue;
             }
-            let path = if tools::is_own(name) {
+            let path = if name == tools::SELF {
+                std::env::current_exe().map_err(Error::OwnExecutable)?
+            } else if tools::is_own(name) {
                 tools::find_own(name, needs, say)?
             } else {
                 tools::find_in_path(name)
@@ -69,7 +71,9 @@ pub fn all_link_the_hook(resolved: &Resolved) -> bool {
 fn missing(names: &[String]) -> Vec<Missing> {
     names
         .iter()
-        .filter(|name| !tools::is_own(name) && tools::find_in_path(name).is_none())
+        .filter(|name| {
+            !tools::is_own(name) && name.as_str() != tools::SELF && tools::find_in_path(name).is_none()
+        })
         .map(|name| Missing { program: name.clone(), package: programs::package_of(name) })
         .collect()
 }

@@ -14,6 +14,9 @@ use scenarios::programs;
 /// Environment variable that names a folder with tools.
 pub const TOOLS_VARIABLE: &str = "KILLPOINT_TOOLS";
 
+/// Name by which a scenario runs killpoint itself.
+pub const SELF: &str = "killpoint";
+
 /// Tools of the project, and whether they link the in-process hook.
 const OWN_TOOLS: &[(&str, bool)] = &[("image-tools", false), ("resizer", true)];
 

@@ -69,6 +69,8 @@ const FILES: &[Row] = &[
     image!("gc-scale", "gc-chains.sh", "gc-home.sh"),
     image!("gc-torn-overlay", "gc-torn-overlay-home.sh"),
     own!("grown-disk"),
+    open!("ext4-rename-synced", "ext4-files.sh", "old-or-new.sh"),
+    open!("ext4-rename-unsynced", "ext4-files.sh", "old-or-new.sh"),
     open!("growpart", "gpt-disk.sh", "growpart.expected.json"),
     image!("image-from-tar", "old-or-new.sh", "tree.sh"),
     image!("image-from-tree", "old-or-new.sh", "tree.sh"),

@@ -14,8 +14,9 @@ use std::io::{self, Write};
 
 use reports::Exit;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, OnMountArgs};
 use crate::error::Error;
+use crate::on_mount;
 
 /// Does what was asked for. Errors are printed here, so that every command ends the same way.
 pub fn execute(cli: Cli) -> Exit {
@@ -28,6 +29,7 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Barriers(args) => barriers::barriers(args),
         Command::Repro(args) => repro::repro(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::OnMount(args) => on_mount(args),
         Command::List(args) => list::list(args),
         Command::Show(args) => list::show(args),
     };
@@ -35,6 +37,14 @@ pub fn execute(cli: Cli) -> Exit {
         print_error(&error);
         error.exit()
     })
+}
+
+/// `on-mount`: the command's own exit code is what a scenario wants to know.
+fn on_mount(args: OnMountArgs) -> Result<Exit, Error> {
+    let OnMountArgs { image, fs, offset, read_only, options, command } = args;
+    let target = on_mount::Target { image, fs, offset, read_only, options };
+    let code = on_mount::run(&target, &command)?;
+    std::process::exit(code)
 }
 
 /// Prints an error and its causes, each once: many a cause is part of its consequence's text already.

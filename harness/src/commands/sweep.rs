@@ -147,6 +147,8 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
         closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
         budget: args.budget,
         power: power_plan(&args.power),
+        scratch: args.scratch,
+        merge: !args.no_merge,
         jobs: args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize),
         shard: args.shard,
     }
@@ -179,6 +181,12 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
         option("closure", if depth == u32::MAX { "to its end".to_owned() } else { depth.to_string() });
+    }
+    if let Some(policy) = plan.scratch {
+        option("scratch", format!("{policy:?}").to_lowercase());
+    }
+    if !plan.merge {
+        option("merge", "no".to_owned());
     }
     if let Some(bug) = &setting.bug {
         option("bug", bug.clone());

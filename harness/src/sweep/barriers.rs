@@ -215,6 +215,8 @@ pub fn plan(power: PowerPlan, seed: u64, jobs: usize) -> Plan {
         closure: None,
         budget: None,
         power,
+        scratch: None,
+        merge: true,
         jobs,
         shard: None,
     }

@@ -167,7 +167,7 @@ impl<'a> Explorer<'a> {
             known: HashMap::new(),
             judged: HashSet::new(),
             failed_cuts: Vec::new(),
-            merges: Merges::of(&ground.resolved.scenario),
+            merges: Merges::of(&ground.resolved.scenario, plan.merge),
             frontier: Frontier::default(),
             left: 0,
             ground,

@@ -222,6 +222,8 @@ mod tests {
             unit: TornUnit::Page,
             live_checks: 10,
             closure: None,
+            scratch: None,
+            merge: true,
             power: PowerPlan { device: Default::default(), durability: None, max_drops: 2, samples: 0 },
             budget: None,
             jobs: 1,

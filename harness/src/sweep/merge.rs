@@ -79,13 +79,13 @@ impl Aspect {
 }
 
 impl Merges {
-    /// For a scenario's oracles.
-    pub fn of(scenario: &Scenario) -> Self {
+    /// For a scenario's oracles, where states are to be merged at all.
+    pub fn of(scenario: &Scenario, wanted: bool) -> Self {
         let looks = |oracle: &Oracle| match oracle {
             Oracle::Command { run, .. } => run.iter().any(|word| word.contains("{scratch}")),
             _ => false,
         };
-        Self { off: scenario.oracle.iter().any(looks), ..Self::default() }
+        Self { off: !wanted || scenario.oracle.iter().any(looks), ..Self::default() }
     }
 
     /// Notes a content; whether it was met before.

@@ -60,6 +60,10 @@ pub struct Plan {
     pub budget: Option<Duration>,
     /// What is asked of the power model.
     pub power: PowerPlan,
+    /// What becomes of the scratch directory, in place of what the scenario says.
+    pub scratch: Option<ScratchPolicy>,
+    /// States that are proven to be like a judged one are not judged.
+    pub merge: bool,
     /// Threads that judge.
     pub jobs: usize,
     /// The part of the states that is judged here.
@@ -131,7 +135,8 @@ pub fn sweep(
 }
 
 impl Course {
-    fn chart(ground: &mut Ground, index: usize, known: Known, plan: &Plan) -> Result<Self, Error> {
+    fn chart(ground: &mut Ground, index: usize, mut known: Known, plan: &Plan) -> Result<Self, Error> {
+        known.phase.scratch = plan.scratch.unwrap_or(known.phase.scratch);
         let log = known.log.clone().ok_or(Error::NotRecorded)?;
         let regions = Regions::of_phase(ground.gpt_file.as_deref(), &known.start, &known.baseline)?;
         let torn = if plan.models.contains(&Model::Torn) { plan.torn } else { Torn::None };

@@ -66,6 +66,8 @@ impl Target {
 pub enum Mask {
     /// Space that belongs to no partition and no table, in every file that has a GPT.
     Unallocated,
+    /// All of every file: uninterrupted runs differ anywhere, and nothing is compared with them.
+    Everything,
     /// Bytes of one file, or of every file where none is named.
     Range {
         /// Path inside the volume.
@@ -76,11 +78,13 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Reads `unallocated`, `0x1000+512` or `disk.img:0x1000+512`.
+    /// Reads `unallocated`, `everything`, `0x1000+512` or `disk.img:0x1000+512`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text == "unallocated" {
-            return Some(Self::Unallocated);
+        match text {
+            "unallocated" => return Some(Self::Unallocated),
+            "everything" => return Some(Self::Everything),
+            _ => {}
         }
         let (file, bytes) = match text.rsplit_once(':') {
             Some((file, bytes)) => (Some(file.to_owned()), bytes),
@@ -133,6 +137,7 @@ mod tests {
         let of = |file: Option<&str>, bytes| Some(Mask::Range { file: file.map(str::to_owned), bytes });
         for (text, read) in [
             ("unallocated", Some(Mask::Unallocated)),
+            ("everything", Some(Mask::Everything)),
             ("0x1000+512", of(None, 0x1000..0x1200)),
             ("1M+4K", of(None, 1 << 20..(1 << 20) + 4096)),
             ("a/disk.img:0+1", of(Some("a/disk.img"), 0..1)),
