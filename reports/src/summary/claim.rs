@@ -2,7 +2,7 @@
 
 use console::{Style, measure_text_width};
 
-use super::Screen;
+use super::{NAME_COLUMNS, Screen};
 use crate::status::{findings, many, one_line};
 use crate::{Covered, Exit, Outcome, Report, Seam, States, Verdict};
 
@@ -91,7 +91,11 @@ impl Screen<'_> {
             Some(("Interior", interior)),
             Some(("Copies", copies)),
         ];
-        figures.into_iter().flatten().map(|(name, text)| self.cut(&format!("{name:<10}{text}"))).collect()
+        figures
+            .into_iter()
+            .flatten()
+            .map(|(name, text)| self.cut(&format!("{name:<NAME_COLUMNS$}{text}")))
+            .collect()
     }
 
     fn campaign(&self, report: &Report) -> String {
