@@ -1,6 +1,7 @@
 //! A campaign as JUnit XML, for what shows test results (GitLab, Jenkins, GitHub actions): a suite for each phase and crash
 //! model, a case in it for each step. Format: <https://github.com/testmoapp/junitxml>.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -186,7 +187,7 @@ impl Case<'_> {
             status.set_type(name).set_message(message);
             status
         };
-        if let Some(worst) = unexpected.iter().max_by_key(|finding| finding.verdict.badness()) {
+        if let Some(worst) = unexpected.iter().min_by_key(|finding| Reverse(finding.verdict.badness())) {
             let more = unexpected.len() - 1;
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
             let message =

@@ -14,14 +14,22 @@ fn events(fates: &[Fate]) -> Vec<Event> {
     for (place, (op, verdict, oracle)) in fates.iter().enumerate() {
         let content = format!("state {op}");
         events.push(Event::Point(point("new", *op, "primary", &content, Some(*verdict))));
-        if !verdict.is_pass() {
+        if is_finding(*verdict) {
             let at = found(&format!("F{}", place + 1), *verdict, &format!("after op {op}"));
             events.push(Event::Finding(Finding { oracle: (*oracle).to_owned(), ..at }));
         }
     }
-    let failed = fates.iter().any(|(_, verdict, _)| !verdict.is_pass());
-    events.push(ended(Outcome::Completed, u8::from(failed)));
+    let exit = match fates.iter().any(|(_, verdict, _)| is_finding(*verdict)) {
+        true => 1,
+        false if fates.iter().any(|(_, verdict, _)| *verdict == Verdict::NotMeasured) => 4,
+        false => 0,
+    };
+    events.push(ended(Outcome::Completed, exit));
     events
+}
+
+fn is_finding(verdict: Verdict) -> bool {
+    !verdict.is_pass() && verdict != Verdict::NotMeasured
 }
 
 fn stream(events: &[Event]) -> Stream {
@@ -111,7 +119,7 @@ fn a_newer_campaign_that_could_not_measure_is_no_pass() {
     let unmeasured = events(&[(3, Verdict::NotMeasured, "gpt")]);
     for new in [cut_short, stopped, unmeasured] {
         let comparison = compared(&old, &new).unwrap();
-        assert!(!comparison.whole && comparison.exit() != Exit::Passed, "{comparison:?}");
+        assert_eq!((comparison.whole, comparison.exit()), (false, Exit::NotMeasured), "{comparison:?}");
     }
 }
 
@@ -131,6 +139,7 @@ fn text_of_a_comparison_of_two_versions() {
         (3, Corrupt, "gpt"),
         (4, Refused, "exit"),
         (5, Hung, "exit"),
+        (6, Recovered, ""),
     ]);
     let Event::CampaignStarted(first) = new.remove(0) else { panic!("a sweep starts") };
     let tool_versions = [("sgdisk".to_owned(), "1.0.10".to_owned())].into();
