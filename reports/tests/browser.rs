@@ -165,6 +165,43 @@ fn the_picture_is_not_empty(browser: &Path) {
     assert!(with_map > blank("1280,900", &picture), "the shapes leave no trace in the picture");
 }
 
+/// What a person does at the map: its keys and a click, in a script behind the page's own. What they lead to is left on the
+/// element `html`.
+const HANDS: &str = r#"<script>
+const canvas = document.querySelector("canvas"), told = document.documentElement.dataset;
+const press = (key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+press("End"); press("p"); press("Enter");
+told.key = location.hash + " " + document.querySelector(".readout").textContent;
+press("Home"); press("n"); press("ArrowRight");
+told.beside = document.querySelector(".readout").textContent;
+press("ArrowLeft");
+const ring = document.querySelector(".ring").getBoundingClientRect();
+const at = { clientX: ring.x + ring.width / 2, clientY: ring.y + ring.height / 2, pointerType: "mouse" };
+press("Home"); location.hash = "";
+canvas.dispatchEvent(new PointerEvent("click", at));
+told.click = location.hash;
+document.querySelector(".legend input").click();
+told.hidden = told.drawn;
+</script></body>"#;
+
+fn keys_and_clicks_lead_to_findings_and_the_legend_hides_marks(browser: &Path) {
+    let page = Page::of(300);
+    let source = std::fs::read_to_string(page.path()).unwrap();
+    std::fs::write(page.path(), source.replace("</body>", HANDS)).unwrap();
+    let document = page.document(browser, &["--window-size=1280,900"]);
+    let attribute = |name: &str| {
+        let rest = document.split_once(&format!("data-{name}=\"")).map(|(_, rest)| rest);
+        rest.and_then(|rest| rest.split_once('"')).map_or("", |(value, _)| value)
+    };
+    // The findings are at ops 50, 150 and 250; 50 and 51 lie inside and after a write.
+    let last =
+        "#finding-F250 corrupt · after op 250 (kill) · primary GPT array · step primary · go to its finding";
+    assert_eq!(attribute("key"), last);
+    assert_eq!(attribute("beside"), "recovered · after op 51 (kill) · primary GPT array · step primary");
+    assert_eq!(attribute("click"), "#finding-F50");
+    assert_eq!(attribute("hidden"), "3", "recovered is hidden, three corrupt states are left");
+}
+
 fn without_scripts_the_page_says_what_matters(browser: &Path) {
     let page = Page::of(200);
     let source = std::fs::read_to_string(page.path()).unwrap();
@@ -188,10 +225,14 @@ fn main() -> ExitCode {
     let candidates =
         std::env::split_paths(&folders).flat_map(|folder| BROWSERS.map(|name| folder.join(name)));
     let browser = candidates.into_iter().find(|path| path.is_file());
-    let cases: [(&str, fn(&Path)); 4] = [
+    let cases: [(&str, fn(&Path)); 5] = [
         ("as_many_marks_as_states_are_drawn", as_many_marks_as_states_are_drawn),
         ("a_hundred_thousand_states_are_drawn", a_hundred_thousand_states_are_drawn),
         ("the_picture_is_not_empty", the_picture_is_not_empty),
+        (
+            "keys_and_clicks_lead_to_findings_and_the_legend_hides_marks",
+            keys_and_clicks_lead_to_findings_and_the_legend_hides_marks,
+        ),
         ("without_scripts_the_page_says_what_matters", without_scripts_the_page_says_what_matters),
     ];
     let trials = cases.map(|(name, case)| {

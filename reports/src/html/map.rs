@@ -163,7 +163,7 @@ fn rows(facet: &Facet, steps: &Counts) -> (Vec<String>, Vec<u8>) {
 
 /// Where on a disk a region lies, as far as its name tells; what is no part of a disk is last.
 fn rank(region: &str) -> u8 {
-    let order = ["protective MBR", "primary GPT header", "primary GPT array"];
+    let order = ["start", "protective MBR", "primary GPT header", "primary GPT array"];
     let last = ["unallocated", "backup GPT array", "backup GPT header", "scratch", timeline::FLUSH];
     let place = |names: &[&str]| names.iter().position(|name| *name == region).map(|place| place as u8);
     place(&order).or(place(&last).map(|place| place + 10)).unwrap_or(5)
