@@ -89,7 +89,8 @@ fn the_snapshots_of_reports_are_valid() {
 #[test]
 fn a_broken_report_is_refused() {
     let sound = value(&Report::from(&tally(&sweep())));
-    let breaks: [(&str, fn(&mut Value)); 8] = [
+    type Change = fn(&mut Value);
+    let breaks: [(&str, Change); 8] = [
         ("another schema", |report| report["schema"] = json!(2)),
         ("an unknown field", |report| report["extra"] = json!(1)),
         ("an unknown verdict", |report| report["findings"][0]["verdict"] = json!("fine")),

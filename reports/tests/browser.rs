@@ -127,6 +127,9 @@ impl Page {
     }
 }
 
+/// What is tried with a browser.
+type Case = fn(&Path);
+
 /// The attribute that the script leaves on the element `html`.
 fn drawn(document: &str) -> Option<u64> {
     document.split_once("data-drawn=\"")?.1.split_once('"')?.0.parse().ok()
@@ -225,7 +228,7 @@ fn main() -> ExitCode {
     let candidates =
         std::env::split_paths(&folders).flat_map(|folder| BROWSERS.map(|name| folder.join(name)));
     let browser = candidates.into_iter().find(|path| path.is_file());
-    let cases: [(&str, fn(&Path)); 5] = [
+    let cases: [(&str, Case); 5] = [
         ("as_many_marks_as_states_are_drawn", as_many_marks_as_states_are_drawn),
         ("a_hundred_thousand_states_are_drawn", a_hundred_thousand_states_are_drawn),
         ("the_picture_is_not_empty", the_picture_is_not_empty),

@@ -9,6 +9,9 @@ use crate::{CampaignStarted, Event, Point, Stream};
 /// What became of an op's state, and the oracle that said so.
 type Fate = (u64, Verdict, &'static str);
 
+/// A name, the older and the newer fates, and what a comparison then counts and exits with.
+type Case = (&'static str, &'static [Fate], &'static [Fate], [usize; 6], Exit);
+
 fn events(fates: &[Fate]) -> Vec<Event> {
     let mut events = vec![started(), begins("new", 10)];
     for (place, (op, verdict, oracle)) in fates.iter().enumerate() {
@@ -55,12 +58,12 @@ fn counts(comparison: &Comparison) -> [usize; 6] {
 
 #[test]
 fn each_change_of_a_finding_is_told_as_what_it_is() {
-    use Verdict::{Corrupt, Recovered, Refused};
-    let sound = (3, Recovered, "gpt");
-    let cases: [(&str, &[Fate], &[Fate], [usize; 6], Exit); 8] = [
+    use Verdict::{Corrupt, Refused};
+    const SOUND: Fate = (3, Verdict::Recovered, "gpt");
+    let cases: [Case; 8] = [
         ("nothing", &[(3, Corrupt, "gpt")], &[(3, Corrupt, "gpt")], [0, 0, 0, 0, 0, 1], Exit::Passed),
-        ("new", &[sound], &[(3, Corrupt, "gpt")], [1, 0, 0, 0, 0, 0], Exit::Findings),
-        ("gone", &[(3, Corrupt, "gpt")], &[sound], [0, 0, 0, 0, 1, 0], Exit::Passed),
+        ("new", &[SOUND], &[(3, Corrupt, "gpt")], [1, 0, 0, 0, 0, 0], Exit::Findings),
+        ("gone", &[(3, Corrupt, "gpt")], &[SOUND], [0, 0, 0, 0, 1, 0], Exit::Passed),
         ("worse", &[(3, Refused, "exit")], &[(3, Corrupt, "gpt")], [0, 1, 0, 0, 0, 0], Exit::Findings),
         ("better", &[(3, Corrupt, "gpt")], &[(3, Refused, "exit")], [0, 0, 0, 1, 0, 0], Exit::Passed),
         ("another oracle", &[(3, Corrupt, "gpt")], &[(3, Corrupt, "fsck")], [0, 0, 1, 0, 0, 0], Exit::Passed),
