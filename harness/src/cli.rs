@@ -45,7 +45,11 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   killpoint report runs/mine-20260101-120000     the result of a campaign again
   killpoint report shard-1 shard-2 shard-3 shard-4 --run-dir whole
-                                                 the shards of a sweep as one campaign";
+                                                 the shards of a sweep as one campaign
+  killpoint report runs/mine-20260101-120000 --html mine.html
+                                                 with the crash map, for a browser
+  killpoint report --compare runs/before runs/after
+                                                 what a new version of a tool made better and worse";
 
 const EXEC_EXAMPLES: &str = "\
 The image is never modified: the command works on a clone that stands in its place, seen by the command alone.
@@ -462,11 +466,22 @@ pub struct ReproArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ReportArgs {
     /// Run directories: one, or all shards of a sweep
-    #[arg(required = true, value_name = "RUN_DIR")]
+    #[arg(required_unless_present = "compare", value_name = "RUN_DIR")]
     pub run_dirs: Vec<PathBuf>,
+    /// Compare two campaigns over one scenario, such as over two versions of a tool: exit 1 where the newer one has findings
+    /// that are new or worse, 4 where it can't tell
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"],
+        conflicts_with_all = ["run_dirs", "run_dir", "html", "junit"])]
+    pub compare: Vec<PathBuf>,
     /// Directory for the merged campaign
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// Write the result as a page for a browser: one file, which fetches nothing
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the result as JUnit XML, for what shows test results
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// What standard output gets
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,

@@ -10,6 +10,8 @@ use fault_backend::replay::ReplayError;
 use fault_backend::volume::HostError;
 use nix::errno::Errno;
 use reports::Exit;
+use reports::compare::CompareError;
+use reports::junit::JUnitError;
 use reports::merge::MergeError;
 use scenarios::ScenarioError;
 
@@ -113,6 +115,12 @@ pub enum Error {
     /// Run directories that are no parts of one sweep.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// Run directories that can't be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// The result as JUnit XML.
+    #[error(transparent)]
+    JUnit(#[from] JUnitError),
     /// Processes.
     #[error(transparent)]
     Containment(#[from] ContainmentError),
@@ -341,7 +349,8 @@ impl Error {
             | Self::Pattern { .. }
             | Self::RunDirTaken(_)
             | Self::OtherCampaign { .. }
-            | Self::Merge(_) => Exit::Usage,
+            | Self::Merge(_)
+            | Self::Compare(_) => Exit::Usage,
             Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,
             Self::Exec(ExecError::Changed { .. }) => Exit::NotMeasured,
             Self::Exec(_) => Exit::Usage,
@@ -369,6 +378,7 @@ impl Error {
             | Self::RoomUsedUp { .. }
             | Self::Show(_)
             | Self::Json(_)
+            | Self::JUnit(_)
             | Self::Signals { .. }
             | Self::OwnExecutable(_) => Exit::Lacking,
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,

@@ -82,6 +82,17 @@ impl<'de> Deserialize<'de> for Counts {
 }
 
 #[cfg(test)]
+impl schemars::JsonSchema for Counts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Counts".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        std::collections::BTreeMap::<String, u64>::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -10,6 +10,7 @@ pub const SCHEMA: u32 = 1;
 
 /// Something that happened in a campaign, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
     /// First event of every stream.
@@ -188,6 +189,7 @@ pub enum Event {
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CampaignStarted {
     /// [`SCHEMA`].
@@ -229,6 +231,7 @@ pub struct CampaignStarted {
 
 /// The command that a campaign belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// Live random kills.
@@ -245,6 +248,7 @@ pub enum Command {
 
 /// Where the tool's I/O passes through us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Seam {
     /// A file system of ours that the tool works in.
@@ -255,6 +259,7 @@ pub enum Seam {
 
 /// One kill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
     /// Iteration.
@@ -289,6 +294,7 @@ pub struct Kill {
 
 /// A crash model, or another way to disturb a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Model {
     /// SIGKILL at op boundaries.
@@ -321,6 +327,7 @@ impl Model {
 
 /// Crash points of a phase that have model, step and region in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Lot {
     /// Model.
@@ -396,6 +403,7 @@ pub const AT_END: u32 = u32::MAX;
 
 /// A crash point of a recorded run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Point {
     /// Phase.
@@ -447,6 +455,7 @@ pub struct Point {
 
 /// What a resume asked of what lay in the scratch directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AskedOf {
     /// All names, by listing them.
@@ -457,6 +466,7 @@ pub struct AskedOf {
 
 /// One kill as the seed gave it; nothing in it depends on a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlannedKill {
     /// Fraction of the phase's window, 0 to 1; finite.
@@ -467,6 +477,7 @@ pub struct PlannedKill {
 
 /// What a GPT looks like at a crash. Flags may overlap, but for `clean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GptSample {
     /// Nothing below holds.
@@ -485,6 +496,7 @@ pub struct GptSample {
 
 /// How much of a copy had arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CopyState {
     /// Nothing of the final content.
@@ -497,6 +509,7 @@ pub enum CopyState {
 
 /// What the oracles' answers add up to for one crash state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Resume exited as accepted and every oracle holds.
@@ -519,6 +532,7 @@ pub enum Verdict {
 
 /// A failure with its reproduction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// Short id, unique within the campaign, in order of appearance: `F1`.
@@ -560,6 +574,7 @@ pub fn kind(phase: &str, verdict: &str, oracle: &str) -> String {
 
 /// How a campaign ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "how", deny_unknown_fields)]
 pub enum Outcome {
     /// Everything that was asked for was done.

@@ -4,12 +4,18 @@
 
 #![forbid(unsafe_code)]
 
+mod alike;
+pub mod annotations;
 mod ballast;
+mod chart;
+pub mod compare;
 mod counts;
 mod error;
 pub mod event;
 mod exit;
+pub mod html;
 mod jsonl;
+pub mod junit;
 pub mod merge;
 mod report;
 mod sink;
@@ -21,7 +27,10 @@ mod verdict;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod schema;
 
+pub use chart::{Chart, Facet, Mark};
 pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{

@@ -20,6 +20,7 @@ const FILE_NAME: &str = "report.json";
 
 /// The result of one campaign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -94,6 +95,7 @@ pub struct Report {
 
 /// The uninterrupted runs, summed over the phases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     /// Runs of each phase; of the phase with the fewest.
@@ -108,6 +110,7 @@ pub struct Baseline {
 
 /// Crash points as they were reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Points {
     /// Points at op boundaries of the uninterrupted runs; in a sweep also those inside writes.
@@ -124,6 +127,7 @@ pub struct Points {
 
 /// Crash states unlike both the phase's start and its baseline, as they were reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Interior {
     /// How many.
@@ -134,6 +138,7 @@ pub struct Interior {
 
 /// Crash states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct States {
     /// Crash states as they were reached.
@@ -162,6 +167,7 @@ pub struct PhaseClaims {
 
 /// What crashes of resumes led to, summed over the phases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Closure {
     /// Crashes of a resume one after the other, at most.
@@ -174,6 +180,7 @@ pub struct Closure {
 
 /// Crash points of a sweep, explored of possible, in order of appearance. Points of resumes are none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// By crash model.
@@ -186,6 +193,7 @@ pub struct Coverage {
 
 /// Crash points with something in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Covered {
     /// What.
@@ -198,6 +206,7 @@ pub struct Covered {
 
 /// Distinct states by verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs)] // Each is the count of the [`Verdict`] of its name.
 pub struct Verdicts {
@@ -213,6 +222,7 @@ pub struct Verdicts {
 
 /// Copy destinations as sampled in crash states, as they were reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // Each is the count of the [`CopyState`] of its name.
 pub struct CopyStates {
@@ -223,6 +233,7 @@ pub struct CopyStates {
 
 /// GPT samples of crash states as they were reached. Categories may overlap, but for `clean`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Gpt {
     /// Samples taken.
@@ -243,6 +254,7 @@ pub struct Gpt {
 
 /// Findings that the scenario expects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// Those that appeared.
@@ -253,6 +265,7 @@ pub struct Expected {
 
 /// Time and speed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Throughput {
     /// Duration in seconds; none where the stream was cut.
@@ -454,12 +467,7 @@ impl Report {
         let path = Self::path(dir);
         let json = self.to_json().map_err(|source| StoreError::Encode { path: path.clone(), source })?;
         ballast::release(dir).map_err(|source| StoreError::Write { path: ballast::path(dir), source })?;
-        let temporary = dir.join(format!("{FILE_NAME}.tmp"));
-        replace(dir, &temporary, &path, json.as_bytes()).map_err(|source| {
-            // The failure that is reported is the first one; this only tidies up after it.
-            let _ = fs::remove_file(&temporary);
-            StoreError::Write { path: path.clone(), source }
-        })?;
+        replace_file(&path, json.as_bytes())?;
         Ok(path)
     }
 
@@ -476,13 +484,27 @@ impl Report {
     }
 }
 
+/// Writes `content` to `path`: whole or not at all, durable, in place of an older file.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    replace(&temporary, path, content).map_err(|source| {
+        // The failure that is reported is the first one; this only tidies up after it.
+        let _ = fs::remove_file(&temporary);
+        StoreError::Write { path: path.to_owned(), source }
+    })
+}
+
 /// Puts `content` in `path`'s place by way of `temporary`, so that no reader and no crash sees half of it.
-fn replace(dir: &Path, temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+fn replace(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(temporary, path)?;
-    File::open(dir)?.sync_all()
+    // A bare name's folder is the current one.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Where events go in and from where they reach their readers. The stream keeps the [`Tally`] itself, so every
-//! reader sees the same figures, brought up to the event that it is given.
+//! Where events go in and from where they reach their readers. The stream keeps the [`Tally`] and the [`Chart`] itself, so
+//! every reader sees the same figures, brought up to the event that it is given.
 
-use crate::{Event, StoreError, Tally};
+use crate::{Chart, Event, StoreError, Tally};
 
 /// Something that reads a campaign's events as they happen.
 pub trait Reader {
@@ -18,18 +18,20 @@ pub trait Reader {
 pub struct Stream {
     readers: Vec<Box<dyn Reader + Send>>,
     tally: Tally,
+    chart: Chart,
 }
 
 impl Stream {
     /// A stream into `readers`, which get each event in this order.
     pub fn new(readers: Vec<Box<dyn Reader + Send>>) -> Self {
-        Self { readers, tally: Tally::default() }
+        Self { readers, tally: Tally::default(), chart: Chart::default() }
     }
 
     /// Counts `event` and hands it to every reader. A reader that fails keeps it from none of the others; the
     /// first failure comes back, and the stream can go on.
     pub fn emit(&mut self, event: &Event) -> Result<(), StoreError> {
         self.tally.event(event);
+        self.chart.event(event, &self.tally);
         let tally = &self.tally;
         first_failure(self.readers.iter_mut().map(|reader| reader.event(event, tally)))
     }
@@ -37,6 +39,11 @@ impl Stream {
     /// The figures up to the last event.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// The crash states up to the last event.
+    pub fn chart(&self) -> &Chart {
+        &self.chart
     }
 
     /// Tells every reader that no further event comes.

@@ -22,6 +22,8 @@ const USUAL_LINES: usize = 6;
 const MAX_NOT_TESTED: usize = 3;
 /// Narrower than this, lines are cut as if it were this wide.
 const MIN_WIDTH: usize = 40;
+/// Columns of a figure's name.
+const NAME_COLUMNS: usize = 10;
 
 /// How to render.
 #[derive(Clone, Debug)]
@@ -67,6 +69,22 @@ pub fn render(report: &Report, options: &SummaryOptions) -> String {
     top.iter().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// The claim of `report` as one text: what was done and found, and what cut it short.
+pub(crate) fn claim(report: &Report) -> String {
+    Screen::endless(&SummaryOptions::default(), report).claim(report).join("; ")
+}
+
+/// The figures of `report` that need no table, each with its name.
+pub(crate) fn figures(report: &Report) -> Vec<(String, String)> {
+    let part = |text: &str| text.trim().to_owned();
+    let lines = Screen::endless(&SummaryOptions::default(), report).figures(report);
+    lines
+        .iter()
+        .map(|line| line.split_at(NAME_COLUMNS))
+        .map(|(name, text)| (part(name), part(text)))
+        .collect()
+}
+
 fn sweeps(report: &Report) -> bool {
     report.command.is_some_and(is_sweep)
 }
@@ -78,7 +96,12 @@ struct Screen<'a> {
     is_sweep: bool,
 }
 
-impl Screen<'_> {
+impl<'a> Screen<'a> {
+    /// One on which nothing is cut or wrapped.
+    fn endless(options: &'a SummaryOptions, report: &Report) -> Self {
+        Self { options, width: usize::from(u16::MAX), is_sweep: sweeps(report) }
+    }
+
     fn cut(&self, line: &str) -> String {
         truncate_str(line, self.width, if self.options.ascii { "..." } else { "…" }).into_owned()
     }

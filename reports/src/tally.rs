@@ -54,7 +54,7 @@ pub struct ClosureTally {
 }
 
 /// A crash state as far as the campaign tells states apart: phase and content id.
-type State = (String, String);
+pub(crate) type State = (String, String);
 
 /// The counters of a campaign. Start with [`Tally::default`] and feed every event to [`Tally::event`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -261,6 +261,11 @@ impl Tally {
         self.verdicts.get(&verdict).copied().unwrap_or(0)
     }
 
+    /// What a crash state was judged to be; none where it was not.
+    pub(crate) fn verdict_of(&self, state: &State) -> Option<Verdict> {
+        self.judged.get(state).copied()
+    }
+
     /// Share of the crash states as they were reached that are unlike both start and baseline, 0 to 1.
     pub fn interior_share(&self) -> f64 {
         share(self.interior, self.raw)
@@ -327,14 +332,7 @@ impl Tally {
         }
         self.inside_op += u64::from(point.torn_bytes.is_some());
         self.merged += u64::from(point.merged);
-        // What a disturbed run leaves depends on how it was disturbed, and so does what it must be.
-        let content = match point.model {
-            Model::Error | Model::Signal => format!("{} {}", point.content_id, point.faults),
-            // The same content after more acknowledgements is another state.
-            _ if point.acks > 0 => format!("{} {}", point.content_id, point.acks),
-            _ => point.content_id.clone(),
-        };
-        let state = (point.phase.clone(), content);
+        let state = state_of(point);
         self.reached(&state, &point.step, point.interior, point.gpt.as_ref(), &point.copies);
         if let Some(verdict) = point.verdict {
             self.count(state, verdict);
@@ -414,6 +412,18 @@ impl GptCounts {
         self.mismatch += u64::from(sample.mismatch);
         self.no_valid_copy += u64::from(sample.no_valid_copy);
     }
+}
+
+/// The crash state at a point.
+pub(crate) fn state_of(point: &Point) -> State {
+    // What a disturbed run leaves depends on how it was disturbed, and so does what it must be.
+    let content = match point.model {
+        Model::Error | Model::Signal => format!("{} {}", point.content_id, point.faults),
+        // The same content after more acknowledgements is another state.
+        _ if point.acks > 0 => format!("{} {}", point.content_id, point.acks),
+        _ => point.content_id.clone(),
+    };
+    (point.phase.clone(), content)
 }
 
 /// `part` of `whole`, 0 to 1; 0 where there is no whole.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reports::summary::{self, SummaryOptions};
 use reports::{
     CampaignStarted, ColorChoice, Event, EventLog, Exit, Level, Outcome, Report, StoreError, Stream,
-    Terminal, TerminalOptions,
+    Terminal, TerminalOptions, annotations, html,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -101,6 +101,8 @@ impl Session {
         note(self.stream.finish());
         let report = Report::from(self.stream.tally());
         note(report.write(&self.run_dir).map(drop));
+        // What the page shows is kept by now; a disk without room for it changes nothing about the campaign.
+        let page = html::write(&html::path(&self.run_dir), &report, self.stream.chart());
         let judged_something = report.points.attempted > 0 || report.states.judged > 0;
         if judged_something || result.is_ok() {
             let text = match self.output.format {
@@ -115,8 +117,10 @@ impl Session {
         }
         // A full disk that stopped the campaign shows again when its end is written down: once is enough.
         let exit = Exit::worst(failures.iter().map(Error::exit).chain([exit]));
-        if let (Some(failure), Exit::Lacking) = (failures.first(), exit) {
-            print_error(failure);
+        match (failures.first(), exit, page) {
+            (Some(failure), Exit::Lacking, _) => print_error(failure),
+            (None, _, Err(error)) => print_error(&error.into()),
+            _ => {}
         }
         Ok(exit)
     }
@@ -126,12 +130,16 @@ impl Session {
     }
 }
 
-/// The result of a campaign for a person.
+/// The result of a campaign for a person; where GitHub runs it, with what it shows beside the code.
 pub(super) fn summary_of(report: &Report, color: ColorChoice, run_dir: Option<PathBuf>) -> String {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let width = columns.unwrap_or(100);
     let options = SummaryOptions { width, color: color.for_stdout(), run_dir, ..SummaryOptions::default() };
-    summary::render(report, &options)
+    let mut text = summary::render(report, &options);
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        text.push_str(&annotations::github(report));
+    }
+    text
 }
 
 fn signal_name() -> String {

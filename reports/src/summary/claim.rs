@@ -2,7 +2,7 @@
 
 use console::{Style, measure_text_width};
 
-use super::Screen;
+use super::{NAME_COLUMNS, Screen};
 use crate::status::{findings, many, one_line};
 use crate::{Covered, Exit, Outcome, PhaseClaims, Report, Seam, States, Verdict};
 
@@ -94,7 +94,7 @@ impl Screen<'_> {
         ];
         let power = power(report).into_iter().map(|text| ("Power", text));
         let figures = figures.into_iter().flatten().chain(power);
-        figures.map(|(name, text)| self.cut(&format!("{name:<10}{text}"))).collect()
+        figures.map(|(name, text)| self.cut(&format!("{name:<NAME_COLUMNS$}{text}"))).collect()
     }
 
     fn campaign(&self, report: &Report) -> String {
