@@ -9,6 +9,7 @@ use scenarios::{Expected, ExpectedFinding};
 
 use crate::chain::CrashState;
 use crate::error::Error;
+use crate::explain::{self, Evidence};
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::prepare::{Known, PreparedPhase};
@@ -210,7 +211,18 @@ impl Recorder {
                 stream.emit(&Event::Warning { text })?;
             }
             _ => {
+                let mut judgement = judgement;
+                let explanation =
+                    judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
+                let explanation = explanation.map(Evidence::explain).transpose();
+                let explanation = explanation.map_err(Error::io(ground.work.path()))?;
+                if let Some(explanation) = &explanation {
+                    judgement.explain = format!("{}\n{explanation}", judgement.explain);
+                }
                 let finding = self.finding(ground, place, trace, judgement);
+                if let Some(explanation) = &explanation {
+                    self.store.keep_explanation(&finding.id, explanation)?;
+                }
                 if let Some(past) = trace.past.as_ref().filter(|past| !past.is_empty()) {
                     self.store.keep(&finding.id, past)?;
                 }
