@@ -26,8 +26,8 @@ pub struct Explanation {
     pub differing_bytes: u64,
     /// Of these, bytes that were not looked at one by one, since too much differs.
     pub unplaced_bytes: u64,
-    /// Where the run was cut, where that is known.
-    pub cut: Option<Cut>,
+    /// Where the runs that led here were cut, as far as that is known.
+    pub cuts: Vec<Cut>,
 }
 
 /// The state that is explained.
@@ -132,6 +132,14 @@ pub struct HexRow {
     pub wanted: String,
     /// The bytes that were found.
     pub found: String,
+}
+
+impl Cut {
+    /// Whether the run had changed the volume before it was cut, as far as is known.
+    pub fn is_telling(&self) -> bool {
+        let changes = |op: &Option<OpName>| op.as_ref().is_some_and(|op| !op.areas.is_empty());
+        changes(&self.last) || changes(&self.torn) || changes(&self.disturbed)
+    }
 }
 
 impl Difference {

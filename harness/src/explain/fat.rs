@@ -291,6 +291,3 @@ impl Walk<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -32,7 +32,6 @@ const HEADER: [Spec; 14] = [
     ("signature", 0..8, Form::Text),
     ("revision", 8..12, Form::LeHex),
     ("header size", 12..16, Form::Le),
-    ("header CRC", 16..20, Form::LeCrc),
     ("reserved field", 20..24, Form::LeHex),
     ("own LBA", 24..32, Form::Le),
     ("alternate LBA", 32..40, Form::Le),
@@ -43,6 +42,8 @@ const HEADER: [Spec; 14] = [
     ("entry count", 80..84, Form::Le),
     ("entry size", 84..88, Form::Le),
     ("array CRC", 88..92, Form::LeCrc),
+    // It covers the one before, so it tells least.
+    ("header CRC", 16..20, Form::LeCrc),
 ];
 
 /// Fields of an entry (UEFI 2.10 §5.3.3).

@@ -16,6 +16,8 @@ mod ops;
 mod piece;
 mod place;
 mod qcow2;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::io;
@@ -89,7 +91,7 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
             difference.wanted_writer = ops::wanted_writer(log, ino, difference.offset, &mut charts);
         }
     }
-    let cut = ops::cut(inputs.cut, &mut charts);
+    let cuts = ops::cuts(inputs.cut, &mut charts);
     Ok(Explanation {
         schema: SCHEMA,
         found: inputs.found.0,
@@ -98,7 +100,7 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
         more,
         differing_bytes,
         unplaced_bytes,
-        cut,
+        cuts,
     })
 }
 

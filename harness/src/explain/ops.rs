@@ -10,6 +10,7 @@ use fault_backend::volume::{Ino, Mutation};
 
 use super::compare::Charts;
 use super::difference::{Cut, OpName};
+use super::place::Place;
 use crate::image::{SCRATCH, VOLUME};
 
 /// Pieces of an op's range that are looked at, and areas that are named.
@@ -84,10 +85,12 @@ pub fn wanted_writer(log: &OpLog, ino: Ino, offset: u64, charts: &mut Charts<'_>
     Some(named(op, None, None, charts))
 }
 
-/// Where the last of some runs was cut.
-pub fn cut(legs: &[Leg<'_>], charts: &mut Charts<'_>) -> Option<Cut> {
-    let (leg, before) = legs.split_last()?;
-    let run = u32::try_from(before.len()).unwrap_or(u32::MAX);
+/// Where each of some runs was cut.
+pub fn cuts(legs: &[Leg<'_>], charts: &mut Charts<'_>) -> Vec<Cut> {
+    (0..).zip(legs).filter_map(|(run, leg)| cut(run, leg, charts)).collect()
+}
+
+fn cut(run: u32, leg: &Leg<'_>, charts: &mut Charts<'_>) -> Option<Cut> {
     let mut name = |number: u64, arrived| Some(named(leg.log.op(number)?, Some(run), arrived, charts));
     if let Some(number) = leg.disturbed {
         let disturbed = name(number, None);
@@ -127,26 +130,44 @@ fn named(op: &Op, run: Option<u32>, arrived: Option<u64>, charts: &mut Charts<'_
     }
 }
 
-/// The structures that an op changes, each named once.
+/// The structures that an op changes, each named once, those of one partition together. Free space is named where there is
+/// nothing else.
 fn areas(op: &Op, charts: &mut Charts<'_>) -> Vec<String> {
     let file = op.path.as_deref().and_then(|path| path.strip_prefix(VOLUME).ok());
     let (Some(file), Some(range)) = (file, op.range()) else { return Vec::new() };
-    let mut areas: Vec<String> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut at = range.start;
     for _ in 0..MAX_PIECES {
         if at >= range.end {
             break;
         }
         let piece = charts.piece(file, at);
-        let area = piece.place().area();
-        if !areas.contains(&area) {
-            if areas.len() == MAX_AREAS {
-                areas.push("…".to_owned());
-                break;
+        places.push(piece.place());
+        at = piece.range.end.max(at + 1);
+    }
+    if places.iter().any(|place| !place.structure.is_free()) {
+        places.retain(|place| !place.structure.is_free());
+    }
+    let mut areas: Vec<String> = Vec::new();
+    for of_partition in places.chunk_by(|a, b| a.partition == b.partition) {
+        let mut names: Vec<String> = Vec::new();
+        for name in of_partition.iter().map(|place| place.structure.area()) {
+            if !names.contains(&name) {
+                names.push(name);
             }
+        }
+        if names.len() > MAX_AREAS {
+            names.truncate(MAX_AREAS);
+            names.push("…".to_owned());
+        }
+        let names = names.join(", ");
+        let area = match &of_partition[0].partition {
+            Some(partition) => format!("{names} of {partition}"),
+            None => names,
+        };
+        if !areas.contains(&area) {
             areas.push(area);
         }
-        at = piece.range.end.max(at + 1);
     }
     areas
 }

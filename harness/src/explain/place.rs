@@ -418,22 +418,19 @@ impl fmt::Display for Structure {
     }
 }
 
-impl Place {
+impl Structure {
     /// What an op that touches it is about: structures as wholes, files by name.
     pub fn area(&self) -> String {
-        let area = match &self.structure {
-            Structure::GptEntry { copy, .. } => format!("{copy} GPT array"),
-            Structure::GptHeader { copy } => format!("{copy} GPT header"),
-            Structure::Ext4Data { inode, .. } => format!("data of {inode}"),
-            Structure::FatData { path, .. } => format!("data of {path}"),
-            Structure::FatDirectory { path, .. } => format!("FAT directory {path}"),
-            Structure::FatEntry { table, .. } => format!("FAT {table}"),
-            Structure::Payload { .. } => "payload".to_owned(),
+        match self {
+            Self::GptEntry { copy, .. } => format!("{copy} GPT array"),
+            Self::GptHeader { copy } => format!("{copy} GPT header"),
+            Self::Ext4Data { inode, .. } => format!("data of {inode}"),
+            Self::FatData { path, .. } => format!("data of {path}"),
+            Self::FatDirectory { path, .. } => format!("FAT directory {path}"),
+            Self::FatEntry { table, .. } => format!("FAT {table}"),
+            Self::Payload { content: Content::Squashfs, .. } => "squashfs payload".to_owned(),
+            Self::Payload { .. } => "payload".to_owned(),
             other => other.kind().to_owned(),
-        };
-        match &self.partition {
-            Some(partition) => format!("{area} of {partition}"),
-            None => area,
         }
     }
 }

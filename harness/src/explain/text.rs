@@ -1,6 +1,7 @@
 //! An explanation as text, for somebody who has never seen the tool: the first line is the whole story in a sentence, the
 //! others give the cut, and what differs one by one.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::difference::{Cut, Difference, Explanation, Found, OpName, Wanted};
@@ -15,11 +16,13 @@ impl Explanation {
         match self.differences.first() {
             Some(first) => {
                 parts.push(format!("{}{}", first.headline(1), self.beside()));
-                parts.extend(first.last_writer.as_ref().map(|op| format!("last written by {}", op.brief())));
+                parts.extend(first.writers());
             }
             None => parts.push(format!("{} is {}", self.found.name(), self.wanted.name())),
         }
-        parts.extend(self.cut.as_ref().map(Cut::brief));
+        // Of several cuts the last one that left a change behind is the likely cause.
+        let cut = self.cuts.iter().rfind(|cut| cut.is_telling()).or(self.cuts.last());
+        parts.extend(cut.map(Cut::brief));
         parts.join("; ")
     }
 
@@ -40,7 +43,7 @@ impl fmt::Display for Explanation {
     /// With `#`, the bytes are shown, too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.core())?;
-        if let Some(cut) = &self.cut {
+        for cut in &self.cuts {
             write!(f, "\n{cut}")?;
         }
         if self.differences.is_empty() {
@@ -49,17 +52,26 @@ impl fmt::Display for Explanation {
         let bytes = plural(self.differing_bytes, "byte");
         let differ = if self.differing_bytes == 1 { "differs" } else { "differ" };
         write!(f, "\n{bytes} of {} {differ} from {}:", self.found.name(), self.wanted.name())?;
+        let mut told = HashSet::new();
         for difference in &self.differences {
             write!(f, "\n- {}", difference.headline(FIELDS_SHOWN))?;
+            // An op is told in full once.
+            let mut op = |op: &OpName| match told.insert((op.run, op.number)) {
+                true => op.to_string(),
+                false => op.brief(),
+            };
             match (&difference.last_writer, &difference.wanted_writer) {
+                (Some(last), None) => write!(f, "; last written by {}", op(last))?,
                 (Some(last), Some(wanted)) => {
-                    write!(f, "; last written by {last}; in an uninterrupted run by {}", wanted.brief())?;
-                }
-                (Some(last), None) => {
-                    write!(f, "; last written by {last}, and by no op of an uninterrupted run")?
+                    write!(
+                        f,
+                        "; last written by {}; in an uninterrupted run by {}",
+                        op(last),
+                        wanted.brief()
+                    )?;
                 }
                 (None, Some(wanted)) => {
-                    write!(f, "; not written; an uninterrupted run writes it by {wanted}")?
+                    write!(f, "; not written; in an uninterrupted run by {}", op(wanted))?
                 }
                 (None, None) => {}
             }
@@ -137,6 +149,17 @@ impl Difference {
             (false, _) => " (and the checksums over it)".to_owned(),
         };
         format!("{place}: {}{note}", told.join(", "))
+    }
+}
+
+impl Difference {
+    /// Who wrote it, for the end of a sentence.
+    fn writers(&self) -> Option<String> {
+        match (&self.last_writer, &self.wanted_writer) {
+            (Some(op), _) => Some(format!("last written by {}", op.brief())),
+            (None, Some(op)) => Some(format!("not written, as an uninterrupted run does by {}", op.brief())),
+            (None, None) => None,
+        }
     }
 }
 

@@ -5,8 +5,6 @@ mod fields;
 mod geometry;
 mod names;
 mod owners;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 
