@@ -2,7 +2,7 @@
 //! oracles answer. Random kills, crash points of a sweep and reproductions are the same chain; they differ only in
 //! what cuts it, or in the state that it begins with.
 
-mod evidence;
+pub mod evidence;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -46,8 +46,6 @@ pub struct PreparedPhase {
     pub oracles: OracleSet,
     /// The copies that it makes.
     pub copies: Copies,
-    /// Resumes that were run once more, to be explained.
-    pub recorded_again: u64,
 }
 
 /// What the uninterrupted runs of a phase say of it.
@@ -292,7 +290,7 @@ impl PreparedPhase {
         let Known { phase, start, baseline, mask, .. } = &known;
         let oracles = OracleSet::new(&ground.resolved, phase, start, baseline, mask.clone(), checkers)?;
         let copies = Copies::new(phase, ground.gpt_file.as_deref(), start, baseline)?;
-        Ok(Self { known, oracles, copies, recorded_again: 0 })
+        Ok(Self { known, oracles, copies })
     }
 }
 

@@ -7,9 +7,9 @@ use fault_backend::ContentId;
 use reports::{Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
-use crate::chain::CrashState;
+use crate::chain::{CrashState, evidence};
 use crate::error::Error;
-use crate::explain::{self, Evidence};
+use crate::explain;
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::prepare::{Known, PreparedPhase};
@@ -179,7 +179,7 @@ impl Recorder {
     /// Emits a chain's verdict, and what follows from it.
     pub fn judged(
         &mut self,
-        ground: &Ground,
+        ground: &mut Ground,
         place: &Place,
         crashes: &[CrashState],
         judgement: Judgement,
@@ -198,7 +198,7 @@ impl Recorder {
     /// Emits what follows from a verdict: a finding, or a warning.
     pub fn follow_up(
         &mut self,
-        ground: &Ground,
+        ground: &mut Ground,
         place: &Place,
         trace: &Trace,
         judgement: Judgement,
@@ -214,8 +214,8 @@ impl Recorder {
                 let mut judgement = judgement;
                 let explanation =
                     judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
-                let explanation = explanation.map(Evidence::explain).transpose();
-                let explanation = explanation.map_err(Error::io(ground.work.path()))?;
+                let explanation =
+                    explanation.map(|evidence| evidence::explain(evidence, ground)).transpose()?;
                 if let Some(explanation) = &explanation {
                     judgement.explain = format!("{}\n{explanation}", judgement.explain);
                 }

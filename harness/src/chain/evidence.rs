@@ -7,17 +7,12 @@ use fault_backend::volume::Volume;
 
 use super::CrashState;
 use crate::error::Error;
-use crate::explain::{self, Evidence, Found, Inputs, Reach, Run, States, Wanted};
+use crate::explain::{self, Evidence, Explanation, Found, Inputs, Reach, Run, States, Wanted};
 use crate::ground::Ground;
 use crate::image::View;
 use crate::judge::{Asked, Sum};
 use crate::prepare::{Known, PreparedPhase};
-use crate::stage::recorded::volume_id;
 use crate::stage::{Job, Which};
-
-/// Resumes of a phase that each worker runs once more for their recording: more than are explained in all, since some
-/// of its findings may be told late.
-const MAX_RECORDED_AGAIN: u64 = 4 * explain::MAX_EXPLAINED;
 
 /// The states around the run that went to the end.
 pub(super) struct Around {
@@ -45,13 +40,13 @@ pub(super) fn runs(crash: &CrashState, known: &Known) -> Vec<Run> {
     own.into_iter().collect()
 }
 
-/// Gathers what a failure is explained from. A resume whose ops were not recorded is run once more for them.
+/// Gathers what a failure is explained from.
 pub(super) fn gather(
     ground: &mut Ground,
-    phase: &mut PreparedPhase,
+    phase: &PreparedPhase,
     crashes: &[CrashState],
     around: Around,
-    mut resume: Option<Arc<OpLog>>,
+    resume: Option<Arc<OpLog>>,
     sum: &Sum,
 ) -> Result<Option<Evidence>, Error> {
     let Around { crash, result, further } = around;
@@ -61,22 +56,17 @@ pub(super) fn gather(
         return if further.is_none() { told(ground, phase, sum) } else { Ok(None) };
     };
     let (start, baseline) = (start.clone(), baseline.clone());
-    if resume.as_ref().is_none_or(|log| log.is_empty())
-        && let Some(crash) = &crash
-        && sum.asked == Asked::AtEnd
-    {
-        resume = record_again(ground, phase, crash, &result)?;
-    }
     let known = &phase.known;
     Ok(Some(Evidence::States(Box::new(States {
         start,
         baseline,
+        phase: known.phase.clone(),
         crash,
         result,
         further: further.flatten(),
         mask: known.mask.clone(),
         runs: crashes.last().map_or_else(Vec::new, |crash| runs(crash, known)),
-        resume,
+        resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
         oracle: sum.oracle.clone(),
         at_crash: sum.asked == Asked::AtCrash,
@@ -95,6 +85,7 @@ fn told(ground: &mut Ground, phase: &PreparedPhase, sum: &Sum) -> Result<Option<
         mask: Some(&phase.known.mask),
         cut: &[],
         resume: None,
+        resumed_from: None,
         uninterrupted: None,
         oracle: &sum.oracle,
     });
@@ -102,26 +93,35 @@ fn told(ground: &mut Ground, phase: &PreparedPhase, sum: &Sum) -> Result<Option<
     Ok(Some(Evidence::Told(Box::new(explanation))))
 }
 
-/// The recording of a resume that was judged by its end alone, by running it once more; none where it leaves something
-/// else now. The stage holds the same volume afterwards, or what it left now.
-fn record_again(
-    ground: &mut Ground,
-    phase: &mut PreparedPhase,
-    crash: &Volume,
-    result: &Volume,
-) -> Result<Option<Arc<OpLog>>, Error> {
-    if phase.recorded_again >= MAX_RECORDED_AGAIN {
-        return Ok(None);
-    }
-    phase.recorded_again += 1;
+/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops.
+pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, Error> {
+    let explanation = match evidence {
+        Evidence::Told(explanation) => return Ok(*explanation),
+        Evidence::States(mut states) => {
+            if states.resume.is_none()
+                && !states.at_crash
+                && let Some(crash) = states.crash.clone()
+            {
+                states.resume = record_again(ground, &states, crash)?;
+            }
+            states.explain()
+        }
+    };
+    explanation.map_err(Error::io(ground.work.path()))
+}
+
+/// The recording of a resume, by running it once more on its crash state; none where it leaves something else now.
+fn record_again(ground: &mut Ground, states: &States, crash: Volume) -> Result<Option<Arc<OpLog>>, Error> {
     let fuse = ground.stage.fuse()?;
-    fuse.place_volume(crash.clone());
-    fuse.want_ends_alone(false);
-    let job = Job { phase: &phase.known.phase, which: Which::Resume, cut: None };
-    ground.stage.run(job, &mut |_, _| {})?;
+    let before = fuse.now().clone();
+    fuse.place_volume(crash);
+    let ran = ground.stage.run(Job { phase: &states.phase, which: Which::Resume, cut: None }, &mut |_, _| {});
     let log = ground.stage.take_log();
     let fuse = ground.stage.fuse()?;
-    let same = volume_id(fuse.now()) == volume_id(result);
-    fuse.place_volume(result.clone());
-    Ok(log.filter(|_| same))
+    let result = fuse.now().clone();
+    fuse.place_volume(before);
+    ran?;
+    let same =
+        explain::equal(&states.result, &result, &states.mask).map_err(Error::io(ground.work.path()))?;
+    Ok(log.filter(|log| same && !log.is_empty()))
 }

@@ -59,6 +59,16 @@ impl<'a> Charts<'a> {
         let [wanted, found] =
             self.files.entry(file.to_owned()).or_insert_with(|| [open(wanted), open(found)]);
         let (first, second) = match wanted.at(offset) {
+            // An entry that only the other state uses has its name there.
+            Some(mut piece) if matches!(piece.structure, Structure::GptEntry { label: None, .. }) => {
+                if let Some(Piece { structure: Structure::GptEntry { label: Some(label), .. }, .. }) =
+                    found.at(offset)
+                    && let Structure::GptEntry { label: unnamed, .. } = &mut piece.structure
+                {
+                    *unnamed = Some(label);
+                }
+                return piece;
+            }
             Some(piece) if piece.is_telling() => return piece,
             Some(piece) => (Some(piece), found.at(offset)),
             None => (None, found.at(offset)),
@@ -245,6 +255,7 @@ impl Files<'_> {
             note,
             fields,
             last_writer: None,
+            by_unrecorded_resume: false,
             wanted_writer: None,
             hex: Vec::new(),
         }

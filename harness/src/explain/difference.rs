@@ -76,6 +76,8 @@ pub struct Difference {
     pub fields: Vec<FieldChange>,
     /// The op that wrote its first byte last; none where no recorded op did.
     pub last_writer: Option<OpName>,
+    /// It was written by a resume whose ops were not recorded.
+    pub by_unrecorded_resume: bool,
     /// The op that wrote it last in the uninterrupted run.
     pub wanted_writer: Option<OpName>,
     /// The first bytes that differ.

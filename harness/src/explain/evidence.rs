@@ -9,6 +9,7 @@ use fault_backend::power::PowerState;
 use fault_backend::replay::Point;
 use fault_backend::volume::Volume;
 use fault_backend::{Action, Fault};
+use scenarios::model::Phase;
 
 use super::difference::{Explanation, Found, Wanted};
 use super::ops::Leg;
@@ -92,6 +93,8 @@ pub enum Evidence {
 /// The states of a failed chain.
 #[derive(Clone, Debug)]
 pub struct States {
+    /// The phase.
+    pub phase: Phase,
     /// What the phase started with.
     pub start: Volume,
     /// What an uninterrupted run leaves.
@@ -106,7 +109,7 @@ pub struct States {
     pub mask: Mask,
     /// The runs that were cut, one after the other.
     pub runs: Vec<Run>,
-    /// The run that went to the end.
+    /// The run that went to the end, where it was recorded.
     pub resume: Option<Arc<OpLog>>,
     /// An uninterrupted run.
     pub uninterrupted: Option<Arc<OpLog>>,
@@ -116,18 +119,9 @@ pub struct States {
     pub at_crash: bool,
 }
 
-impl Evidence {
-    /// The explanation.
-    pub fn explain(self) -> io::Result<Explanation> {
-        match self {
-            Self::States(states) => states.explain(),
-            Self::Told(explanation) => Ok(*explanation),
-        }
-    }
-}
-
 impl States {
-    fn explain(&self) -> io::Result<Explanation> {
+    /// The explanation.
+    pub fn explain(&self) -> io::Result<Explanation> {
         let baseline = (Wanted::Baseline, View::Memory(&self.baseline));
         let result = (Found::Result, View::Memory(&self.result));
         let (found, wanted) = match (&self.crash, &self.further) {
@@ -146,6 +140,7 @@ impl States {
             mask: Some(&self.mask),
             cut: &legs,
             resume: self.resume.as_deref().filter(|_| found.0 == Found::Result),
+            resumed_from: self.crash.as_ref().filter(|_| found.0 == Found::Result).map(View::Memory),
             uninterrupted: self.uninterrupted.as_deref(),
             oracle: &self.oracle,
         })
@@ -183,4 +178,13 @@ fn distance(a: View<'_>, b: View<'_>) -> io::Result<(usize, u64)> {
         }
     }
     Ok(distance)
+}
+
+/// Whether two states have the same volume, but for bytes that may differ.
+pub fn equal(a: &Volume, b: &Volume, mask: &Mask) -> io::Result<bool> {
+    let differences = differences_of_volumes(View::Memory(a), View::Memory(b))?;
+    Ok(differences.into_iter().all(|difference| match difference.what {
+        What::Data(ranges) => super::unexcused(&ranges, &difference.path, Some(mask)).is_empty(),
+        _ => false,
+    }))
 }

@@ -65,10 +65,7 @@ impl FileSystem {
     /// Of what lies in a partition.
     pub fn in_partition(disk: &Bytes, range: &Range<u64>) -> Self {
         let part = Part::new(disk, range);
-        Self::detect(part).unwrap_or_else(|| {
-            let squashfs = part.read(0, 4).is_some_and(|magic| magic == b"hsqs");
-            Self::Payload(if squashfs { Content::Squashfs } else { Content::Unknown }, part.len_bytes())
-        })
+        Self::detect(part).unwrap_or_else(|| Self::Payload(Content::Unknown, part.len_bytes()))
     }
 
     fn of_file(file: &Bytes, len_bytes: u64) -> Self {
@@ -79,7 +76,15 @@ impl FileSystem {
 
     fn detect(part: Part<'_>) -> Option<Self> {
         let ext4 = || Ext4Chart::read(part).map(|chart| Self::Ext4(Box::new(chart)));
-        ext4().or_else(|| FatChart::read(part).map(|chart| Self::Fat(Box::new(chart))))
+        let fat = || FatChart::read(part).map(|chart| Self::Fat(Box::new(chart)));
+        let holds =
+            |at: u64, magic: &[u8]| part.read(at, magic.len() as u64).is_some_and(|found| found == magic);
+        let whole = |content| Some(Self::Payload(content, part.len_bytes()));
+        ext4().or_else(fat).or_else(|| match () {
+            () if holds(0, b"hsqs") => whole(Content::Squashfs),
+            () if holds(3, b"NTFS    ") => whole(Content::Ntfs),
+            () => None,
+        })
     }
 
     /// The piece with an offset, from the start of the file system.

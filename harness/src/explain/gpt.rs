@@ -2,6 +2,7 @@
 //! say, and in each partition its file system's own chart.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::fields::{Form, Spec};
@@ -70,6 +71,8 @@ enum Part {
 pub struct DiskChart {
     parts: Extents<Part>,
     partitions: Vec<(Partition, OnceCell<FileSystem>)>,
+    /// Names of the entries of each copy, valid or not.
+    labels: HashMap<(TableCopy, u32), String>,
     len_bytes: u64,
 }
 
@@ -89,6 +92,10 @@ impl DiskChart {
             let (array, entry_bytes) = array_of(copy, sector, header);
             parts.push((array.start..array.end.min(gpt.len_bytes), Part::Array(name, entry_bytes)));
         }
+        let labels = table.iter().flat_map(|(copy, name)| {
+            copy.partitions.iter().map(|partition| ((*name, partition.index), partition.label.clone()))
+        });
+        let labels = labels.collect();
         let tables = 0..parts.len();
         for (index, partition) in partitions.iter().enumerate() {
             let extent = &partition.extent;
@@ -99,7 +106,7 @@ impl DiskChart {
             }
         }
         let partitions = partitions.into_iter().map(|partition| (partition, OnceCell::new())).collect();
-        Some(Self { parts: Extents::new(parts), partitions, len_bytes: gpt.len_bytes })
+        Some(Self { parts: Extents::new(parts), partitions, labels, len_bytes: gpt.len_bytes })
     }
 
     /// The piece with an offset of the disk.
@@ -120,8 +127,7 @@ impl DiskChart {
         let number = (offset - array.start) / entry_bytes;
         let start = array.start + number * entry_bytes;
         let index = u32::try_from(number + 1).unwrap_or(u32::MAX);
-        let named = self.partitions.iter().find(|(partition, _)| partition.index == index);
-        let label = named.map(|(partition, _)| partition.label.clone());
+        let label = self.labels.get(&(copy, index)).cloned();
         let range = start..(start + entry_bytes).min(array.end);
         Piece::with(range, Structure::GptEntry { copy, index, label }, &ENTRY)
     }

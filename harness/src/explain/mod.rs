@@ -27,11 +27,11 @@ use std::path::Path;
 use fault_backend::oplog::OpLog;
 use fault_backend::volume::Ino;
 
-use crate::image::{Difference as VolumeDifference, VOLUME, View, What, differences_of_volumes};
+use crate::image::{Difference as VolumeDifference, ReadAt, VOLUME, View, What, differences_of_volumes};
 use crate::mask::{self, Mask};
 
 pub use difference::{Cut, Difference, Explanation, Found, HexRow, OpName, Wanted};
-pub use evidence::{Evidence, MAX_EXPLAINED, Reach, Run, States};
+pub use evidence::{Evidence, MAX_EXPLAINED, Reach, Run, States, equal};
 pub use fields::FieldChange;
 pub use ops::Leg;
 pub use place::{Content, InodeName, PartitionName, Place, Structure, TableCopy};
@@ -58,6 +58,8 @@ pub struct Inputs<'a> {
     pub cut: &'a [Leg<'a>],
     /// The run that went to the end, where the state is what it left.
     pub resume: Option<&'a OpLog>,
+    /// The state that it began with.
+    pub resumed_from: Option<View<'a>>,
     /// An uninterrupted run.
     pub uninterrupted: Option<&'a OpLog>,
     /// The oracle that decided the verdict: what it guards is told first.
@@ -84,7 +86,12 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
     legs.extend(inputs.resume.map(Leg::whole));
     for difference in differences.iter_mut().filter(|difference| difference.note.is_none()) {
         let file = Path::new(&difference.file);
-        if let Some(ino) = inode(found, file) {
+        // What an unrecorded resume wrote has no op, but it shows.
+        difference.by_unrecorded_resume = match inputs.resumed_from.filter(|_| inputs.resume.is_none()) {
+            Some(before) => byte(before, file, difference.offset)? != byte(found, file, difference.offset)?,
+            None => false,
+        };
+        if let Some(ino) = inode(found, file).filter(|_| !difference.by_unrecorded_resume) {
             difference.last_writer = ops::last_writer(&legs, ino, difference.offset, &mut charts);
         }
         if let (Some(log), Some(ino)) = (inputs.uninterrupted, inode(wanted, file)) {
@@ -109,6 +116,19 @@ fn unexcused(ranges: &[Range<u64>], file: &Path, mask: Option<&Mask>) -> Vec<Ran
     match mask.map(|mask| mask.ranges(file)) {
         None | Some([]) => ranges.to_vec(),
         Some(excused) => ranges.iter().flat_map(|range| mask::outside(range.clone(), excused)).collect(),
+    }
+}
+
+/// A byte of a file; none where it is not there.
+fn byte(view: View<'_>, file: &Path, offset: u64) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let read = view.open(file).and_then(|bytes| bytes.fill(offset, &mut byte));
+    match read {
+        Ok(()) => Ok(Some(byte[0])),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

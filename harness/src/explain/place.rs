@@ -229,6 +229,8 @@ pub enum Structure {
 pub enum Content {
     /// A squashfs image.
     Squashfs,
+    /// An NTFS, whose structures are not told apart here.
+    Ntfs,
     /// Nothing that is known here.
     Unknown,
 }
@@ -409,6 +411,9 @@ impl fmt::Display for Structure {
             Self::Payload { content: Content::Squashfs, offset } => {
                 write!(f, "squashfs payload at {offset:#x}")
             }
+            Self::Payload { content: Content::Ntfs, offset } => {
+                write!(f, "NTFS at {offset:#x} (its structures are not known here)")
+            }
             Self::Payload { content: Content::Unknown, offset } => {
                 write!(f, "payload at {offset:#x}, no known structure")
             }
@@ -429,6 +434,7 @@ impl Structure {
             Self::FatDirectory { path, .. } => format!("FAT directory {path}"),
             Self::FatEntry { table, .. } => format!("FAT {table}"),
             Self::Payload { content: Content::Squashfs, .. } => "squashfs payload".to_owned(),
+            Self::Payload { content: Content::Ntfs, .. } => "NTFS".to_owned(),
             Self::Payload { .. } => "payload".to_owned(),
             other => other.kind().to_owned(),
         }

@@ -59,6 +59,7 @@ fn explained(ops: &OpLog, leg: Leg<'_>, resume: Option<&OpLog>) -> Explanation {
         mask: None,
         cut: &[leg],
         resume,
+        resumed_from: None,
         uninterrupted: Some(ops),
         oracle: "baseline",
     })
@@ -116,6 +117,33 @@ fn what_a_resume_wrote_is_the_resumes() {
 }
 
 #[test]
+fn what_changed_since_the_crash_is_not_said_to_be_an_ops_where_the_resume_was_not_recorded() {
+    let (before, ino) = volume(&[1, 1, 0, 0]);
+    let (found, _) = volume(&[2, 1, 0, 0]);
+    let (wanted, _) = volume(&[0; 4]);
+    let ops = log(&[("one", write(ino, 0, &[1, 1]))]);
+    for (offset, by_resume, writer) in [(0, true, None), (1, false, Some(1))] {
+        let same: Vec<u8> = (0..4).map(|at| if at == offset { 0 } else { [2, 1, 0, 0][at] }).collect();
+        let (but_one, _) = volume(&same);
+        let wanted = if offset == 0 { &wanted } else { &but_one };
+        let explanation = finding(&Inputs {
+            found: (Found::Result, View::Memory(&found)),
+            wanted: (Wanted::Baseline, View::Memory(wanted)),
+            mask: None,
+            cut: &[Leg::whole(&ops)],
+            resume: None,
+            resumed_from: Some(View::Memory(&before)),
+            uninterrupted: None,
+            oracle: "baseline",
+        })
+        .unwrap();
+        let difference = &explanation.differences[0];
+        let told = (difference.by_unrecorded_resume, difference.last_writer.as_ref().map(|op| op.number));
+        assert_eq!(told, (by_resume, writer), "byte {offset}");
+    }
+}
+
+#[test]
 fn the_cut_names_the_op_before_it_the_one_that_was_torn_and_what_was_lost() {
     let (_, ino) = volume(&[]);
     let ops = log(&[
@@ -158,6 +186,7 @@ fn a_file_that_is_missing_or_left_over_is_told_as_a_whole() {
         mask: None,
         cut: &[],
         resume: None,
+        resumed_from: None,
         uninterrupted: None,
         oracle: "baseline",
     })
@@ -187,6 +216,7 @@ proptest! {
             mask: None,
             cut: &[],
             resume: None,
+        resumed_from: None,
             uninterrupted: None,
             oracle: "baseline",
         })

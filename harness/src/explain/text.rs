@@ -8,6 +8,7 @@ use super::difference::{Cut, Difference, Explanation, Found, OpName, Wanted};
 
 /// Fields that a difference tells in a list.
 const FIELDS_SHOWN: usize = 4;
+const UNRECORDED: &str = "last written by the resume, whose ops were not recorded";
 
 impl Explanation {
     /// The story in one sentence.
@@ -61,6 +62,7 @@ impl fmt::Display for Explanation {
                 false => op.brief(),
             };
             match (&difference.last_writer, &difference.wanted_writer) {
+                _ if difference.by_unrecorded_resume => write!(f, "; {UNRECORDED}")?,
                 (Some(last), None) => write!(f, "; last written by {}", op(last))?,
                 (Some(last), Some(wanted)) => {
                     write!(
@@ -156,6 +158,7 @@ impl Difference {
     /// Who wrote it, for the end of a sentence.
     fn writers(&self) -> Option<String> {
         match (&self.last_writer, &self.wanted_writer) {
+            _ if self.by_unrecorded_resume => Some(UNRECORDED.to_owned()),
             (Some(op), _) => Some(format!("last written by {}", op.brief())),
             (None, Some(op)) => Some(format!("not written, as an uninterrupted run does by {}", op.brief())),
             (None, None) => None,

@@ -118,6 +118,7 @@ pub fn explained(wanted: &Image, found: &Image) -> Explanation {
         mask: None,
         cut: &[],
         resume: None,
+        resumed_from: None,
         uninterrupted: None,
         oracle: "baseline",
     })

@@ -84,14 +84,9 @@ fn fat_places(disk: &Disk) -> Vec<(u64, String)> {
     let root = fat + 2 * fat_sectors * 512;
     let mut entries = vec![0; (root_entries * 32) as usize];
     disk.image.fill(root, &mut entries).expect("read");
-    // A file in the root whose name has no long form, and its first cluster.
-    let file = entries.chunks(32).enumerate().find(|(index, entry)| {
-        let before = index.checked_sub(1).map_or(0, |index| entries[index * 32 + 11]);
-        entry[11] == 0x20 && entry[26] != 0 && before != 0x0F
-    });
+    // A file in the root, and its first cluster.
+    let file = entries.chunks(32).enumerate().find(|(_, entry)| entry[11] == 0x20 && entry[26..28] != [0, 0]);
     let (index, entry) = file.expect("a file in the root");
-    let name = |range: std::ops::Range<usize>| String::from_utf8_lossy(&entry[range]).trim_end().to_owned();
-    let path = format!("/{}.{}", name(0..8), name(8..11)).trim_end_matches('.').to_owned();
     let cluster = u64::from(u16::from_le_bytes([entry[26], entry[27]]));
     let data = root + root_entries * 32 + (cluster - 2) * 512;
     vec![
@@ -99,7 +94,7 @@ fn fat_places(disk: &Disk) -> Vec<(u64, String)> {
         (fat + 2 * cluster, in_boot(&format!("FAT 1, entry of cluster {cluster}: next cluster is"))),
         (fat + fat_sectors * 512 + 2 * 7, in_boot("FAT 2, entry of cluster 7: next cluster is")),
         (root + 32 * index as u64 + 28, in_boot(&format!("FAT directory /, entry {index}: size is"))),
-        (data + 3, in_boot(&format!("data of FAT file {path} at 3"))),
+        (data + 3, in_boot("data of FAT file /")),
     ]
 }
 
@@ -112,7 +107,7 @@ fn table_places(disk: &Disk) -> Vec<(u64, String)> {
         (backup + 24, "backup GPT header: own LBA is".to_owned()),
         (1024 + 8 * 128 + 16, "primary GPT entry 9 (`DATA`): unique GUID is".to_owned()),
         (backup - 128 * 128 + 3 * 128 + 40, "backup GPT entry 4 (`CONFIG`): last LBA is".to_owned()),
-        (1024 + 1 * 128, "primary GPT entry 2 (unused): type GUID is".to_owned()),
+        (1024 + 128, "primary GPT entry 2 (unused): type GUID is".to_owned()),
         (100 * 512, "unallocated space at 0xc800".to_owned()),
         (
             disk.start_of("CONFIG") + 16,

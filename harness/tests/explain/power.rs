@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use fault_backend::power::{Power, PowerOptions, PowerState};
 use fault_backend::{OpLog, Volume};
 use killpoint::cpus;
-use killpoint::explain::{Evidence, Explanation, Reach, Run, States};
+use killpoint::explain::{Explanation, Reach, Run, States};
 use killpoint::gpt::Gpt;
 use killpoint::ground::Setting;
 use killpoint::prepare::{Known, prepare};
@@ -63,12 +63,18 @@ pub const BUGS: [Bug; 2] = [
     Bug {
         name: "no-flush-backup",
         completed: false,
-        expected: &["primary GPT", "backup GPT", "the power cut lost op", "step updatePartitions"],
+        expected: &[
+            "primary GPT entry 3 (`IMGA`)",
+            "the power cut lost op 2 (backup GPT array, step createPartitions)",
+        ],
     },
     Bug {
         name: "no-flush-primary",
         completed: true,
-        expected: &["primary GPT", "the power cut lost op", "step updatePartitions"],
+        expected: &[
+            "primary GPT entry 1 (`IMGA`)",
+            "the power cut lost op 15 (primary GPT array, step updatePartitions)",
+        ],
     },
 ];
 
@@ -154,6 +160,7 @@ fn explained(
 ) -> Result<Explanation, Failed> {
     let in_memory = |saved: &killpoint::stage::Saved| saved.memory.clone().ok_or("a state in memory");
     let states = States {
+        phase: known.phase.clone(),
         start: in_memory(&known.start)?,
         baseline: in_memory(&known.baseline)?,
         result: crash.clone(),
@@ -166,5 +173,5 @@ fn explained(
         oracle: "gpt".to_owned(),
         at_crash: true,
     };
-    Ok(Evidence::States(Box::new(states)).explain()?)
+    Ok(states.explain()?)
 }
