@@ -167,7 +167,7 @@ impl<'a> Campaign<'a> {
             // Nothing was cut, so there is no crash state to judge.
             return Ok(done);
         }
-        self.recorder.judged(&self.prepared.ground, &place, &crashes, judgement, stream)?;
+        self.recorder.judged(&mut self.prepared.ground, &place, &crashes, judgement, stream)?;
         Ok(done)
     }
 }

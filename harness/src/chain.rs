@@ -2,6 +2,8 @@
 //! oracles answer. Random kills, crash points of a sweep and reproductions are the same chain; they differ only in
 //! what cuts it, or in the state that it begins with.
 
+pub mod evidence;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -14,10 +16,11 @@ use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
 
 use crate::error::Error;
+use crate::explain::{Reach, Run};
 use crate::gpt::Gpt;
 use crate::ground::{Ground, full_check};
 use crate::image::View;
-use crate::judge::{Asked, Judgement, judge};
+use crate::judge::{Asked, Judgement, Sum, judge};
 use crate::oracle::{Answer, Outcome, Told};
 use crate::outage::{Outage, PowerCut};
 use crate::prepare::PreparedPhase;
@@ -26,6 +29,7 @@ use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
 use crate::store::{Past, Reached};
 use crate::token::TokenKill;
+use evidence::Around;
 
 /// A crash state as it was found.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct CrashState {
     pub before_last_op: bool,
     /// The run that led here from the state before it, where it was recorded.
     pub past: Option<Past>,
+    /// All recorded runs that lead here, where they are more than what `kill` and `past` say.
+    pub runs: Vec<Run>,
     /// What was there.
     pub sample: Sample,
 }
@@ -69,6 +75,7 @@ impl CrashState {
             writes: 0,
             before_last_op: true,
             past: None,
+            runs: Vec::new(),
             sample,
         }
     }
@@ -155,6 +162,11 @@ impl<'a> Chain<'a> {
             self.ground.stage.clear_scratch()?;
         }
         let sample = sample(self.ground, self.phase, &self.acks)?;
+        let mut runs =
+            self.crashes.last().map_or_else(Vec::new, |last| evidence::runs(last, &self.phase.known));
+        runs.extend(
+            attempt.past.as_ref().map(|(log, point)| Run { log: Arc::clone(log), reach: (*point).into() }),
+        );
         let state = CrashState {
             at_ms: attempt.run.wall.as_secs_f64() * 1000.0,
             step: attempt.step().to_owned(),
@@ -164,6 +176,7 @@ impl<'a> Chain<'a> {
             before_last_op: self.phase.known.ops == 0
                 || self.crashes.is_empty() && attempt.completed() < self.phase.known.ops,
             past: attempt.past.map(|(log, point)| Past { log, at: Reached::Point(point), wiped: wipe }),
+            runs,
             kill: TokenKill::new(fault, wipe),
             sample,
         };
@@ -192,7 +205,12 @@ impl<'a> Chain<'a> {
             self.at_exit = self.phase.oracles.at_end(&self.ground.stage.look()?, told);
         }
         let sample = sample(self.ground, self.phase, &self.acks)?;
-        let crash = CrashState::of_point(TokenKill::new(fault, false), sample);
+        let mut crash = CrashState::of_point(TokenKill::new(fault.clone(), false), sample);
+        if let Some(log) = self.ground.stage.take_log()
+            && let Some(reach) = Reach::of_fault(&fault, &log)
+        {
+            crash.runs.push(Run { log, reach });
+        }
         self.crashes.push(CrashState { step: attempt.step().to_owned(), ..crash });
         Ok(())
     }
@@ -247,6 +265,10 @@ impl<'a> Chain<'a> {
         if let Some(judgement) = decided {
             return Ok(Finished { crashes, judgement, resume: None, glances: None });
         }
+        let crash = match &finished {
+            None => ground.stage.fuse().ok().map(|fuse| fuse.now().clone()),
+            Some(_) => None,
+        };
         let attempt = match finished {
             Some(attempt) => attempt,
             None => {
@@ -266,6 +288,7 @@ impl<'a> Chain<'a> {
         acks.extend(attempt.acks());
         let resume = ground.stage.take_log();
         let look = ground.stage.look()?;
+        let mut around = Around { crash, result: look.memory.cloned(), further: None };
         let exit = match attempt.run.end {
             End::Exited(code) => Some(code),
             _ => None,
@@ -276,6 +299,7 @@ impl<'a> Chain<'a> {
         if attempt.failure.is_none() && asks_for_idempotence(ground) {
             let (answer, again) = run_again(ground, phase)?;
             answers.push((Asked::AtEnd, answer));
+            around.further = Some(ground.stage.look()?.memory.cloned());
             glances = glances.zip(again).map(|(mut all, again)| {
                 all.listed |= again.listed;
                 all.touched |= again.touched;
@@ -284,12 +308,17 @@ impl<'a> Chain<'a> {
             });
         }
         let writes = attempt.writes();
-        let (verdict, oracle, explain) = judge(attempt.failure, &answers);
+        let sum = judge(attempt.failure, &answers);
         let wall_ms = began.elapsed().as_millis() as u64;
-        if verdict == Verdict::Recovered {
+        if sum.verdict == Verdict::Recovered {
             ground.stage.confirmed();
         }
-        let judgement = Judgement { verdict, oracle, explain, writes, wall_ms };
+        let evidence = match sum.verdict {
+            verdict if verdict.is_pass() || verdict == Verdict::NotMeasured => None,
+            _ => evidence::gather(ground, phase, &crashes, around, resume.clone(), &sum)?,
+        };
+        let Sum { verdict, oracle, explain, .. } = sum;
+        let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };
         Ok(Finished { crashes, judgement, resume, glances })
     }
 }

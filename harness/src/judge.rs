@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use reports::Verdict;
 
+use crate::explain::Evidence;
 use crate::oracle::{Answer, Outcome};
 use crate::process::{End, Run};
 
@@ -21,12 +22,21 @@ pub struct Judgement {
     pub writes: usize,
     /// Duration of resume and oracles.
     pub wall_ms: u64,
+    /// What a failure can be explained from.
+    pub evidence: Option<Evidence>,
 }
 
 impl Judgement {
     /// For a state that could not be judged.
     pub fn not_measured(why: String) -> Self {
-        Self { verdict: Verdict::NotMeasured, oracle: String::new(), explain: why, writes: 0, wall_ms: 0 }
+        Self {
+            verdict: Verdict::NotMeasured,
+            oracle: String::new(),
+            explain: why,
+            writes: 0,
+            wall_ms: 0,
+            evidence: None,
+        }
     }
 }
 
@@ -36,17 +46,18 @@ impl Judgement {
     pub fn of_durability(answers: &[Answer]) -> Self {
         let asked: Vec<(Asked, Answer)> =
             answers.iter().map(|answer| (Asked::AtEnd, answer.clone())).collect();
-        let (verdict, found) = match judge(None, &asked) {
-            (Verdict::RolledBack, ..) => {
+        let sum = judge(None, &asked);
+        let (verdict, found) = match sum.verdict {
+            Verdict::RolledBack => {
                 (Verdict::Diverged, "baseline: the volume is what it was before".to_owned())
             }
-            (verdict, _, explain) => (verdict, explain),
+            verdict => (verdict, sum.explain),
         };
         let (oracle, explain) = match verdict {
             Verdict::Recovered => Default::default(),
             _ => ("durable".to_owned(), format!("after exit 0 and a power cut, nothing resumed: {found}")),
         };
-        Self { verdict, oracle, explain, writes: 0, wall_ms: 0 }
+        Self { verdict, oracle, explain, writes: 0, wall_ms: 0, evidence: None }
     }
 }
 
@@ -88,10 +99,23 @@ pub enum Asked {
     AtEnd,
 }
 
+/// What answers add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The worst of them.
+    pub verdict: Verdict,
+    /// The oracle that gave it; `exit` where that was the resume's own end, empty where nothing failed.
+    pub oracle: String,
+    /// Every failure in words, the worst first.
+    pub explain: String,
+    /// Whom the worst answer was given about.
+    pub asked: Asked,
+}
+
 /// Adds up the answers, the worst first: a data guard that fails is corruption whatever the exit code; a baseline
 /// that differs matters only where the resume claims to be done.
-pub fn judge(failure: Option<Failure>, answers: &[(Asked, Answer)]) -> (Verdict, String, String) {
-    let mut found: Vec<(Verdict, String, String)> = Vec::new();
+pub fn judge(failure: Option<Failure>, answers: &[(Asked, Answer)]) -> Sum {
+    let mut found: Vec<(Verdict, String, String, Asked)> = Vec::new();
     let mut rolled_back = false;
     for (asked, answer) in answers {
         let place = match asked {
@@ -116,22 +140,25 @@ pub fn judge(failure: Option<Failure>, answers: &[(Asked, Answer)]) -> (Verdict,
             Outcome::Hung { what } => (Verdict::Hung, what),
             Outcome::NotMeasured { why } => (Verdict::NotMeasured, why),
         };
-        found.push((verdict, answer.oracle.clone(), format!("{place}{text}")));
+        found.push((verdict, answer.oracle.clone(), format!("{place}{text}"), *asked));
     }
     if let Some(Failure { verdict, explain }) = failure {
-        found.push((verdict, "exit".to_owned(), explain));
+        found.push((verdict, "exit".to_owned(), explain, Asked::AtEnd));
     }
     found.sort_by_key(|(verdict, ..)| std::cmp::Reverse(verdict.badness()));
     let mut seen = HashSet::new();
     let explain: Vec<String> = found
         .iter()
-        .map(|(_, oracle, text)| format!("{oracle}: {text}"))
+        .map(|(_, oracle, text, _)| format!("{oracle}: {text}"))
         .filter(|text| seen.insert(text.clone()))
         .collect();
+    let explain = explain.join("; ");
     match found.into_iter().next() {
-        Some((verdict, oracle, _)) => (verdict, oracle, explain.join("; ")),
-        None if rolled_back => (Verdict::RolledBack, String::new(), String::new()),
-        None => (Verdict::Recovered, String::new(), String::new()),
+        Some((verdict, oracle, _, asked)) => Sum { verdict, oracle, explain, asked },
+        None => {
+            let verdict = if rolled_back { Verdict::RolledBack } else { Verdict::Recovered };
+            Sum { verdict, oracle: String::new(), explain, asked: Asked::AtEnd }
+        }
     }
 }
 
@@ -177,8 +204,8 @@ mod tests {
             (exit(Verdict::Crashed), vec![differs()], Verdict::Crashed, "exit"),
             (exit(Verdict::Hung), vec![held()], Verdict::Hung, "exit"),
         ] {
-            let (found, by, _) = judge(failure.clone(), &answers);
-            assert_eq!((found, by.as_str()), (verdict, oracle), "{failure:?} {answers:?}");
+            let sum = judge(failure.clone(), &answers);
+            assert_eq!((sum.verdict, sum.oracle.as_str()), (verdict, oracle), "{failure:?} {answers:?}");
         }
     }
 
@@ -189,7 +216,8 @@ mod tests {
             answer(Asked::AtCrash, "gpt", failed("no valid copy")),
             answer(Asked::AtEnd, "baseline", failed("3 bytes differ")),
         ];
-        let (.., explain) = judge(None, &answers);
-        assert_eq!(explain, "gpt: at the crash, no valid copy; baseline: 3 bytes differ");
+        let sum = judge(None, &answers);
+        assert_eq!(sum.explain, "gpt: at the crash, no valid copy; baseline: 3 bytes differ");
+        assert_eq!(sum.asked, Asked::AtCrash);
     }
 }

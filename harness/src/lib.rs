@@ -13,6 +13,7 @@ pub mod draw;
 pub mod error;
 pub mod exec;
 pub mod expected;
+pub mod explain;
 pub mod fingerprint;
 pub mod fixtures;
 pub mod gpt;

@@ -58,7 +58,7 @@ pub struct Known {
     /// The state after an uninterrupted run.
     pub baseline: Saved,
     /// Where uninterrupted runs differ.
-    mask: Mask,
+    pub mask: Mask,
     /// What an uninterrupted run acknowledged.
     pub acks: Vec<String>,
     /// Optional programs that this machine lacks.

@@ -8,8 +8,9 @@ use fault_backend::power::{DeviceProfile, Durability};
 use reports::{Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
-use crate::chain::CrashState;
+use crate::chain::{CrashState, evidence};
 use crate::error::Error;
+use crate::explain;
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::prepare::{Known, PreparedPhase};
@@ -186,7 +187,7 @@ impl Recorder {
     /// Emits a chain's verdict, and what follows from it.
     pub fn judged(
         &mut self,
-        ground: &Ground,
+        ground: &mut Ground,
         place: &Place,
         crashes: &[CrashState],
         judgement: Judgement,
@@ -205,7 +206,7 @@ impl Recorder {
     /// Emits what follows from a verdict: a finding, or a warning.
     pub fn follow_up(
         &mut self,
-        ground: &Ground,
+        ground: &mut Ground,
         place: &Place,
         trace: &Trace,
         judgement: Judgement,
@@ -218,7 +219,18 @@ impl Recorder {
                 stream.emit(&Event::Warning { text })?;
             }
             _ => {
+                let mut judgement = judgement;
+                let explanation =
+                    judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
+                let explanation =
+                    explanation.map(|evidence| evidence::explain(evidence, ground)).transpose()?;
+                if let Some(explanation) = &explanation {
+                    judgement.explain = format!("{}\n{explanation}", judgement.explain);
+                }
                 let finding = self.finding(ground, place, trace, judgement);
+                if let Some(explanation) = &explanation {
+                    self.store.keep_explanation(&finding.id, explanation)?;
+                }
                 if let Some(past) = trace.past.as_ref().filter(|past| !past.is_empty()) {
                     self.store.keep(&finding.id, past)?;
                 }

@@ -16,10 +16,14 @@ use fault_backend::volume::Volume;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::explain::Explanation;
 use crate::outage::{Outage, PowerCut};
 
 /// Folder of the states in a run directory.
 const FOLDER: &str = "states";
+
+/// Folder of the explanations in a run directory, each a file of JSON.
+const EXPLANATIONS: &str = "explanations";
 
 /// Bytes of payload that the recordings of one campaign may take together; findings beyond them have their token.
 const MAX_BYTES: u64 = 1 << 30;
@@ -73,6 +77,7 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct FindingStore {
     folder: PathBuf,
+    explanations: PathBuf,
     /// Recordings that were written, in the order of their numbers.
     logs: Vec<Arc<OpLog>>,
     bytes: u64,
@@ -125,7 +130,12 @@ impl KeptPower {
 impl FindingStore {
     /// For a run directory; nothing is made before there is a finding.
     pub fn new(run_dir: &Path) -> Self {
-        Self { folder: run_dir.join(FOLDER), logs: Vec::new(), bytes: 0 }
+        Self {
+            folder: run_dir.join(FOLDER),
+            explanations: run_dir.join(EXPLANATIONS),
+            logs: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Keeps the way to a finding's state. Beyond the limit nothing is kept.
@@ -147,6 +157,14 @@ impl FindingStore {
         }
         let path = self.folder.join(format!("{finding}.json"));
         let text = serde_json::to_vec(&Kept { schema: SCHEMA, legs }).map_err(Error::Json)?;
+        fs::write(&path, text).map_err(Error::io(&path))
+    }
+
+    /// Keeps why a finding is one, as data: [`Explanation`].
+    pub fn keep_explanation(&self, finding: &str, explanation: &Explanation) -> Result<(), Error> {
+        fs::create_dir_all(&self.explanations).map_err(Error::io(&self.explanations))?;
+        let path = self.explanations.join(format!("{finding}.json"));
+        let text = serde_json::to_vec_pretty(explanation).map_err(Error::Json)?;
         fs::write(&path, text).map_err(Error::io(&path))
     }
 

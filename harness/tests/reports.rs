@@ -71,6 +71,8 @@ fn point(op: u64, verdict: Verdict) -> Point {
         faults: format!("a{op}k"),
         op,
         torn_bytes: None,
+        ordinal: 0,
+        acks: 0,
         step: "write".to_owned(),
         region: "disk.img".to_owned(),
         content_id: format!("{op:032x}"),

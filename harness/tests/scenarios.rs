@@ -28,9 +28,9 @@ fn main() -> ExitCode {
         trials.push(trial(format!("fuse::{name}"), name, move || passes(name, "fuse")));
     }
     trials.push(trial("gpt_delay::mixed-layout".to_owned(), "mixed-layout", kills_land_inside_table_writes));
-    for (bug, oracle) in [("naive-copy-back", None), ("random-guid", Some("baseline"))] {
+    for (bug, oracle, explained) in RESIZER_BUGS {
         let name = format!("planted::{bug}");
-        trials.push(trial(name, "mixed-layout", move || is_caught_and_brought_back(bug, oracle)));
+        trials.push(trial(name, "mixed-layout", move || is_caught_and_brought_back(bug, oracle, explained)));
     }
     for (bug, scenario, oracle) in IMAGE_BUGS {
         let name = format!("planted::{bug}::{scenario}");
@@ -38,6 +38,14 @@ fn main() -> ExitCode {
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
+
+/// Planted bugs of the resizer that SIGKILLs show, the oracle that finds them where it is always the same, and what the
+/// explanation's first line has to name: the structure that is wrong, and the step that the bug is in. Those that take a
+/// power cut are explained in the tests of explanations.
+const RESIZER_BUGS: [(&str, Option<&str>, &[&str]); 2] = [
+    ("naive-copy-back", None, &["partition `P3` (index 9): ", "ext4", "step shrinkFilesystems"]),
+    ("random-guid", Some("baseline"), &["primary GPT entry ", "unique GUID is ", "step updatePartitions"]),
+];
 
 /// Planted bugs of the image tools, the scenarios that are there to find them, and the oracle that does. One that writes
 /// under the final name is caught at the crash, before any resume could mend it.
@@ -198,7 +206,7 @@ fn kills_land_inside_table_writes() -> Result<(), Failed> {
     Err(format!("not hit in {CAMPAIGNS} campaigns: {wanted:?}").into())
 }
 
-fn is_caught_and_brought_back(bug: &str, oracle: Option<&str>) -> Result<(), Failed> {
+fn is_caught_and_brought_back(bug: &str, oracle: Option<&str>, explained: &[&str]) -> Result<(), Failed> {
     let bench = Bench::new();
     let report = run(
         &bench,
@@ -209,6 +217,11 @@ fn is_caught_and_brought_back(bug: &str, oracle: Option<&str>) -> Result<(), Fai
     if let Some(oracle) = oracle {
         expect(finding["oracle"] == oracle, "the oracle that guards it", &report)?;
     }
+    // What the oracles say comes first.
+    let story = finding["explain"].as_str().and_then(|text| text.lines().nth(1)).unwrap_or_default();
+    expect(explained.iter().all(|words| story.contains(words)), "structure and step are named", finding)?;
+    let kept = bench.run_dir().join("explanations/F1.json");
+    expect(kept.is_file(), "the explanation is kept as data", finding)?;
     let token = finding["token"].as_str().ok_or("a finding has a token")?;
     for _ in 0..3 {
         let again = Bench::new();

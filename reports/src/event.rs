@@ -344,6 +344,7 @@ pub struct Lot {
 
 /// What a flush of a run is good for: without it, other states are possible after a power cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Barrier {
     /// Phase.
@@ -370,6 +371,7 @@ pub struct Barrier {
 
 /// A state that fails, and that the flush rules out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BarrierFailure {
     /// Verdict.
@@ -384,6 +386,7 @@ pub struct BarrierFailure {
 
 /// What was looked at of one epoch, the ops between two completed flushes, under the power model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EpochClaim {
     /// Number of the epoch, from 1.

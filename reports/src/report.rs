@@ -157,6 +157,7 @@ pub struct States {
 
 /// What was looked at of a phase under the power model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PhaseClaims {
     /// Phase.

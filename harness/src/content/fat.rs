@@ -52,18 +52,18 @@ pub enum FatError {
 /// The boot sector's figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootSector {
-    bits: u8,
-    sector_bytes: u64,
-    cluster_bytes: u64,
-    fat_start: u64,
-    fat_bytes: u64,
-    root_start: u64,
-    root_bytes: u64,
-    data_start: u64,
-    clusters: u32,
-    root_cluster: u32,
+    pub(crate) bits: u8,
+    pub(crate) sector_bytes: u64,
+    pub(crate) cluster_bytes: u64,
+    pub(crate) fat_start: u64,
+    pub(crate) fat_bytes: u64,
+    pub(crate) root_start: u64,
+    pub(crate) root_bytes: u64,
+    pub(crate) data_start: u64,
+    pub(crate) clusters: u32,
+    pub(crate) root_cluster: u32,
     hidden_sectors: u32,
-    total_bytes: u64,
+    pub(crate) total_bytes: u64,
 }
 
 impl BootSector {
@@ -336,13 +336,13 @@ impl Walk<'_> {
 
 /// A long name in the making: its pieces come last first.
 #[derive(Default)]
-struct LongName {
+pub(crate) struct LongName {
     units: Vec<u16>,
     checksum: Option<u8>,
 }
 
 impl LongName {
-    fn take(&mut self, raw: &[u8]) {
+    pub(crate) fn take(&mut self, raw: &[u8]) {
         if raw[0] & 0x40 != 0 {
             *self = Self { units: Vec::new(), checksum: Some(raw[13]) };
         }
@@ -352,7 +352,7 @@ impl LongName {
     }
 
     /// The name, if it belongs to this short entry.
-    fn matching(self, raw: &[u8]) -> Option<String> {
+    pub(crate) fn matching(self, raw: &[u8]) -> Option<String> {
         let sum = raw[..11].iter().fold(0u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
         let end = self.units.iter().position(|unit| *unit == 0).unwrap_or(self.units.len());
         (self.checksum == Some(sum)).then(|| String::from_utf16_lossy(&self.units[..end]))
@@ -360,7 +360,7 @@ impl LongName {
 }
 
 /// `NAME.EXT`; bytes beyond ASCII are shown as Latin-1, which keeps different names different.
-fn short_name(raw: &[u8]) -> String {
+pub(crate) fn short_name(raw: &[u8]) -> String {
     let text =
         |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>().trim_end().to_owned();
     let (name, extension) = (text(&raw[..8]), text(&raw[8..11]));

@@ -2,7 +2,7 @@
 //! data, so that a relocated or resized copy can be told from a damaged one, path by path.
 
 mod ext4;
-mod fat;
+pub(crate) mod fat;
 mod tree;
 mod xattr;
 

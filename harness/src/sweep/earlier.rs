@@ -104,7 +104,8 @@ impl Known {
             copies: point.copies,
             answers: Vec::new(),
         };
-        let judgement = Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms };
+        let judgement =
+            Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms, evidence: None };
         Self {
             judged: Judged { sample, judgement, followed: None, asked },
             opened: point.opened,

@@ -405,7 +405,7 @@ impl<'a> Explorer<'a> {
             && let Some(missing) =
                 kill.power.as_ref().and_then(|state| missing(self.course, state, kill.done))
         {
-            judged.judgement.explain = format!("{}; {missing}", judged.judgement.explain);
+            judged.judgement.explain = format!("{}\n{missing}", judged.judgement.explain);
         }
         // A name that is no text is none that can be told; the state then stands for itself alone.
         let text = |name: &OsString| name.to_str().map(str::to_owned);

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use console::Style;
+use console::{Style, measure_text_width};
 
 use super::Screen;
 use crate::Finding;
@@ -10,6 +10,11 @@ use crate::status::{kind, one_line};
 
 /// Kinds of findings shown, where there is room.
 const MAX_KINDS: usize = 5;
+
+/// Lines of a finding's story, behind the one of what the oracles said.
+const MAX_STORY_LINES: usize = 3;
+/// Lines that a finding takes without its story, with the blank one before and one for what was left out.
+const BARE_LINES: usize = 5;
 
 /// Findings alike in what [`kind`] tells, all expected or none: the first, and how many there are.
 struct Group<'a> {
@@ -25,7 +30,8 @@ impl Screen<'_> {
         let mut lines = Vec::new();
         let (mut shown, mut kinds) = (0, 0);
         for group in worst.iter().take(MAX_KINDS) {
-            let next = self.group(group);
+            let used = self.height(&lines);
+            let next = self.group(group, room.saturating_sub(used + BARE_LINES));
             // One line is kept for the blank one before, one for what was left out.
             if kinds > 0 && self.height(&lines) + self.height(&next) + 2 > room {
                 break;
@@ -43,7 +49,8 @@ impl Screen<'_> {
         lines
     }
 
-    fn group(&self, Group { first, len }: &Group<'_>) -> Vec<String> {
+    /// One kind, with a story where there is one and `room` for it.
+    fn group(&self, Group { first, len }: &Group<'_>, room: usize) -> Vec<String> {
         let Finding { id, verdict, phase, step, point, oracle, explain, repro, .. } = first;
         let more = if *len > 1 { format!(" and {} more:", len - 1) } else { String::new() };
         let (style, expected) = match first.expected {
@@ -52,12 +59,38 @@ impl Screen<'_> {
         };
         let head =
             format!("{id}{more}{expected} {} in {phase} at {step}, {point} ({oracle})", verdict.name());
-        vec![
-            self.paint(style, &self.cut(&one_line(&head))),
-            self.cut(&format!("   {}", one_line(explain))),
-            format!("   {}", one_line(repro)),
-        ]
+        let mut explain = explain.lines();
+        let said = explain.next().unwrap_or_default();
+        let mut lines =
+            vec![self.paint(style, &self.cut(&one_line(&head))), self.cut(&format!("   {}", one_line(said)))];
+        if let Some(story) = explain.next() {
+            lines.extend(self.story(&one_line(story), room.min(MAX_STORY_LINES)));
+        }
+        lines.push(format!("   {}", one_line(repro)));
+        lines
     }
+
+    /// A sentence over at most so many lines, broken between words; the last one is cut.
+    fn story(&self, text: &str, max_lines: usize) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for word in text.split_whitespace() {
+            let is_last = lines.len() == max_lines;
+            match lines.last_mut() {
+                Some(line) if is_last || width_with(line, word) <= self.width => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(format!("   {word}")),
+            }
+        }
+        lines.truncate(max_lines);
+        lines.iter().map(|line| self.cut(line)).collect()
+    }
+}
+
+/// Columns of a line with one more word.
+fn width_with(line: &str, word: &str) -> usize {
+    measure_text_width(line) + 1 + measure_text_width(word)
 }
 
 /// The findings by kind, in order of appearance.

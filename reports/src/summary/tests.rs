@@ -147,6 +147,37 @@ fn a_campaign_that_judged_nothing_does_not_say_no_finding() {
     assert!(claim.ends_with("nothing judged"), "{claim}");
 }
 
+/// Of an explanation of several lines, the first is what the oracles said and the second the story, which is broken
+/// between words; what follows is for the report.
+#[test]
+fn the_story_of_a_finding_is_told_over_at_most_three_lines() {
+    for (story, expected) in [
+        ("short", vec!["   short"]),
+        (
+            &*"word ".repeat(20),
+            vec![&*format!("  {}", " word".repeat(15)), &*format!("  {}", " word".repeat(5))],
+        ),
+        (
+            &*"word ".repeat(99),
+            vec![
+                &*format!("  {}", " word".repeat(15)),
+                &*format!("  {}", " word".repeat(15)),
+                &*format!("  {} w…", " word".repeat(15)),
+            ],
+        ),
+    ] {
+        let explain = format!("gpt: no copy\n{story}\ncut: somewhere");
+        let mut events = campaign();
+        events.retain(|event| !matches!(event, Event::Finding(_)));
+        events.push(Event::Finding(Finding { explain, ..finding("F9", Verdict::Corrupt) }));
+        let text = render(&of(&events), &SummaryOptions { width: 80, ..options() });
+        let lines: Vec<&str> = text.lines().skip_while(|line| *line != "   gpt: no copy").skip(1).collect();
+        let told: Vec<&str> =
+            lines.iter().copied().take_while(|line| !line.contains("killpoint repro")).collect();
+        assert_eq!(told, expected);
+    }
+}
+
 /// Many findings, steps and gaps, long texts: 40 lines, none wider than the screen but those to paste, and the worst
 /// finding among those that are shown though it came last.
 #[test]
@@ -174,7 +205,7 @@ fn fits_on_one_screen(mut events: Vec<Event>, worst: &str) {
         events.push(Event::Kill(crate::samples::kill(3, "grow", &format!("step{i}{}", "x".repeat(40)), "d")));
         let verdict = if i == 19 { Verdict::Corrupt } else { Verdict::Refused };
         events.push(Event::Finding(Finding {
-            explain: "bytes differ ".repeat(30),
+            explain: format!("{0}\n{0}\nmore", "bytes differ ".repeat(30)),
             repro: format!("killpoint repro kp1:{}", "t".repeat(200)),
             ..finding(&format!("G{i}"), verdict)
         }));

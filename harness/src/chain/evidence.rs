@@ -1,0 +1,137 @@
+//! What a failed chain leaves for its explanation: states, recordings, and where each run was cut.
+
+use std::sync::Arc;
+
+use fault_backend::oplog::OpLog;
+use fault_backend::volume::Volume;
+
+use super::CrashState;
+use crate::error::Error;
+use crate::explain::{self, Evidence, Explanation, Found, Inputs, Reach, Run, States, Wanted};
+use crate::ground::Ground;
+use crate::image::View;
+use crate::judge::{Asked, Sum};
+use crate::prepare::{Known, PreparedPhase};
+use crate::stage::{Job, Which};
+use crate::store::Reached;
+
+/// The states around the run that went to the end.
+pub(super) struct Around {
+    /// The last crash state, where it was resumed from and is in memory.
+    pub crash: Option<Volume>,
+    /// What the run left, in memory.
+    pub result: Option<Volume>,
+    /// A further run was made, and what it left is in memory.
+    pub further: Option<Option<Volume>>,
+}
+
+/// The runs that lead to a crash state, as far as they were recorded: those before it, and its own.
+pub(super) fn runs(crash: &CrashState, known: &Known) -> Vec<Run> {
+    if !crash.runs.is_empty() {
+        return crash.runs.clone();
+    }
+    let own = match &crash.past {
+        Some(past) => {
+            let reach = match &past.at {
+                Reached::Point(point) => (*point).into(),
+                Reached::Power(cut) => (&cut.state).into(),
+            };
+            Some(Run { log: Arc::clone(&past.log), reach })
+        }
+        // A point of the recorded run.
+        None => known.log.as_ref().and_then(|log| {
+            let reach = match &crash.kill.power {
+                Some(state) => state.into(),
+                None => Reach::of_fault(&crash.kill.fault, log)?,
+            };
+            Some(Run { log: Arc::clone(log), reach })
+        }),
+    };
+    own.into_iter().collect()
+}
+
+/// Gathers what a failure is explained from.
+pub(super) fn gather(
+    ground: &mut Ground,
+    phase: &PreparedPhase,
+    crashes: &[CrashState],
+    around: Around,
+    resume: Option<Arc<OpLog>>,
+    sum: &Sum,
+) -> Result<Option<Evidence>, Error> {
+    let Around { crash, result, further } = around;
+    let (Some(start), Some(baseline), Some(result)) =
+        (&phase.known.start.memory, &phase.known.baseline.memory, result)
+    else {
+        return if further.is_none() { told(ground, phase, sum) } else { Ok(None) };
+    };
+    let (start, baseline) = (start.clone(), baseline.clone());
+    let known = &phase.known;
+    Ok(Some(Evidence::States(Box::new(States {
+        start,
+        baseline,
+        phase: known.phase.clone(),
+        crash,
+        result,
+        further: further.flatten(),
+        mask: known.mask.clone(),
+        runs: crashes.last().map_or_else(Vec::new, |crash| runs(crash, known)),
+        resume: resume.filter(|log| !log.is_empty()),
+        uninterrupted: known.log.clone(),
+        oracle: sum.oracle.clone(),
+        at_crash: sum.asked == Asked::AtCrash,
+    }))))
+}
+
+/// On the in-process seam the result lies in a directory that is used again, so it is explained at once.
+fn told(ground: &mut Ground, phase: &PreparedPhase, sum: &Sum) -> Result<Option<Evidence>, Error> {
+    if sum.asked != Asked::AtEnd {
+        return Ok(None);
+    }
+    let look = ground.stage.look()?;
+    let explanation = explain::finding(&Inputs {
+        found: (Found::Result, View::from(&look)),
+        wanted: (Wanted::Baseline, View::from(&phase.known.baseline)),
+        mask: Some(&phase.known.mask),
+        cut: &[],
+        resume: None,
+        resumed_from: None,
+        uninterrupted: None,
+        oracle: &sum.oracle,
+    });
+    let explanation = explanation.map_err(Error::io(look.path))?;
+    Ok(Some(Evidence::Told(Box::new(explanation))))
+}
+
+/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops.
+pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, Error> {
+    let explanation = match evidence {
+        Evidence::Told(explanation) => return Ok(*explanation),
+        Evidence::States(mut states) => {
+            if states.resume.is_none()
+                && !states.at_crash
+                && let Some(crash) = states.crash.clone()
+            {
+                states.resume = record_again(ground, &states, crash)?;
+            }
+            states.explain()
+        }
+    };
+    explanation.map_err(Error::io(ground.work.path()))
+}
+
+/// The recording of a resume, by running it once more on its crash state; none where it leaves something else now.
+fn record_again(ground: &mut Ground, states: &States, crash: Volume) -> Result<Option<Arc<OpLog>>, Error> {
+    let fuse = ground.stage.fuse()?;
+    let before = fuse.now().clone();
+    fuse.place_volume(crash);
+    let ran = ground.stage.run(Job { phase: &states.phase, which: Which::Resume, cut: None }, &mut |_, _| {});
+    let log = ground.stage.take_log();
+    let fuse = ground.stage.fuse()?;
+    let result = fuse.now().clone();
+    fuse.place_volume(before);
+    ran?;
+    let same =
+        explain::equal(&states.result, &result, &states.mask).map_err(Error::io(ground.work.path()))?;
+    Ok(log.filter(|log| same && !log.is_empty()))
+}
