@@ -41,12 +41,13 @@ fn main() -> ExitCode {
 
 /// Planted bugs of the image tools, the scenarios that are there to find them, and the oracle that does. One that writes
 /// under the final name is caught at the crash, before any resume could mend it.
-const IMAGE_BUGS: [(&str, &str, &str); 8] = [
+const IMAGE_BUGS: [(&str, &str, &str); 9] = [
     ("chain-error-is-end", "gc-torn-overlay", "untouched"),
     ("grace-0", "gc-flood", "exit"),
     ("half-target", "clone-file", "never incomplete under its name"),
     ("half-target", "work-disk", "never incomplete under its name"),
     ("hardlink-memory", "fork-life", "isolation"),
+    ("holes-marked-used", "image-from-tree", "e2fsck"),
     ("in-place-build", "image-from-tar", "never incomplete under its name"),
     ("in-place-build", "image-from-tree", "never incomplete under its name"),
     ("no-reserve", "admit-need", "exit"),
