@@ -38,7 +38,7 @@ const FAILURES: &[(&[&str], i32, &str)] = &[
     (
         &["gc", "DIR/tree"],
         2,
-        "`DIR/tree` is no home: `DIR/tree/images/disk-images` is not there, so nothing tells which images are needed; \
+        "`DIR/tree` is no home: `DIR/tree/boxes` is not there, so nothing tells which images are needed; \
          nothing was deleted",
     ),
     (&["fork", "DIR/none", "DIR/out"], 2, "the snapshot `DIR/none` is no directory"),

@@ -113,7 +113,7 @@ fn a_power_cut_during_a_resume_ends_in_the_same_bytes() {
             run.resume(&state, &format!("killed after operation {kill}, then a power cut in the resume"));
         }
     }
-    assert!(judged >= 5, "only {judged} states that only a power cut during the resume leaves");
+    assert!(judged >= 3, "only {judged} states that only a power cut during the resume leaves");
 }
 
 /// Of what comes before each flush: after its first operation, in the middle, and after its last.
