@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use crate::geometry::{BLOCKS_PER_GROUP, Geometry, has_super};
-use crate::planted;
 
 /// A pointer that moves forward, and what it has handed out.
 #[derive(Debug)]
@@ -15,14 +14,11 @@ pub(crate) struct Allocator {
     next: u64,
     /// Ascending and never touching each other; copies of the superblock are not in it.
     used: Vec<Range<u64>>,
-    /// Planted bug: what was passed over counts as used.
-    marks_holes: bool,
 }
 
 impl Allocator {
     pub fn new(geometry: Geometry) -> Self {
-        let marks_holes = planted::is_active("holes-marked-used");
-        Self { geometry, next: 0, used: Vec::new(), marks_holes }
+        Self { geometry, next: 0, used: Vec::new() }
     }
 
     /// Blocks for file data, in as many runs as there are copies of the superblock in the way.
@@ -95,10 +91,9 @@ impl Allocator {
     }
 
     fn mark(&mut self, run: Range<u64>) {
-        let from = if self.marks_holes { self.clear_from(self.next).min(run.start) } else { run.start };
         match self.used.last_mut() {
-            Some(last) if last.end == from => last.end = run.end,
-            _ => self.used.push(from..run.end),
+            Some(last) if last.end == run.start => last.end = run.end,
+            _ => self.used.push(run.clone()),
         }
         self.next = run.end;
     }

@@ -8,6 +8,8 @@ use std::ops::Range;
 use crate::alloc::Allocator;
 use crate::directory;
 use crate::extent::{self, Extent, push_run};
+#[cfg(feature = "planted")]
+use crate::geometry::BLOCKS_PER_GROUP;
 use crate::geometry::{BLOCK_BYTES, Geometry};
 use crate::inode::{LOST_AND_FOUND, ROOT};
 use crate::plan::{Align, Options};
@@ -104,6 +106,21 @@ impl Layout {
         let end = blocks.end();
         let used = blocks.into_used();
         Self { geometry, placed, block_bitmaps, inode_bitmaps, inode_tables, journal, end, used }
+    }
+
+    /// Planted bug: what was passed over within a group counts as used, though nothing owns it.
+    #[cfg(feature = "planted")]
+    pub fn mark_holes(&mut self) {
+        let mut marked: Vec<Range<u64>> = Vec::new();
+        for run in std::mem::take(&mut self.used) {
+            match marked.last_mut() {
+                Some(last) if (last.end - 1) / BLOCKS_PER_GROUP == run.start / BLOCKS_PER_GROUP => {
+                    last.end = run.end;
+                }
+                _ => marked.push(run),
+            }
+        }
+        self.used = marked;
     }
 
     /// The runs that are used within a range, whole.

@@ -9,6 +9,7 @@
 mod alloc;
 mod bytes;
 mod checksum;
+mod data;
 mod directory;
 mod error;
 mod extent;

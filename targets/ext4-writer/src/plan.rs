@@ -87,6 +87,12 @@ impl Plan {
         Ok(Self { tree, options: *options, uuid, layout, blocks, size_bytes })
     }
 
+    /// Planted bug `holes-marked-used`: blocks that alignment leaves free are marked as used.
+    #[cfg(feature = "planted")]
+    pub fn mark_holes(&mut self) {
+        self.layout.mark_holes();
+    }
+
     /// Bytes of the image.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -120,6 +120,13 @@ impl Drop for StagedFile {
     }
 }
 
+/// Whether a run that was killed has left something of `target`. What planted bugs ask that show only then.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn is_left_over(target: &Path) -> bool {
+    temporary_name(target).is_ok_and(|temporary| temporary.exists())
+}
+
 fn temporary_name(target: &Path) -> Result<PathBuf, StageError> {
     let name = target.file_name().ok_or_else(|| StageError::NoName { path: target.to_owned() })?;
     if planted::is_active("in-place-build") || planted::is_active("half-target") {

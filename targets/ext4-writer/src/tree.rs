@@ -134,6 +134,11 @@ pub enum Opened<'a> {
 pub trait Contents {
     /// The content that a [`FileData`] names. It has to have the length that the tree says.
     fn open(&self, content: u64) -> io::Result<Opened<'_>>;
+
+    /// The same for another thread, which then reads ahead of what is written; none where that can't be.
+    fn shared(&self) -> Option<&(dyn Contents + Sync)> {
+        None
+    }
 }
 
 /// A tree can't take a node.

@@ -48,6 +48,10 @@ impl Contents for Files {
         let path = path.ok_or(io::ErrorKind::NotFound)?;
         File::open(path).map(Opened::File)
     }
+
+    fn shared(&self) -> Option<&(dyn Contents + Sync)> {
+        Some(self)
+    }
 }
 
 /// The tree of all that is below `root`, whose own owner, mode and attributes become those of the top folder.

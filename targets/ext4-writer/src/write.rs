@@ -1,25 +1,23 @@
 //! Writes an image: content in the order of its blocks, then what describes it, and the superblock last.
 
 use std::fs::File;
-use std::io::{self, Read, SeekFrom};
+use std::io::{self, Read};
 
 use crate::checksum::Seed;
+use crate::data::{self, expect_end};
 use crate::directory;
 use crate::error::WriteError;
-use crate::extent::{self, Extent};
+use crate::extent;
 use crate::geometry::{BLOCK_BYTES, INODE_BYTES, has_super};
 use crate::group::{self, Group};
 use crate::inode::{self, Body, Inode};
 use crate::journal;
-use crate::layout::{self, DataOrder, LOST_AND_FOUND_BLOCKS, Placed};
+use crate::layout::{self, LOST_AND_FOUND_BLOCKS, Placed};
 use crate::plan::{Plan, used_inodes};
 use crate::sink::{CopyError, Sink};
 use crate::superblock::{PRIMARY_OFFSET, Superblock};
-use crate::tree::{Contents, FileData, Kind, Meta, Node, NodeId, Opened, ReadSeek};
+use crate::tree::{Contents, Kind, Meta, Node, NodeId, Opened};
 use crate::xattr;
-
-/// Shorter files are gathered into large writes instead.
-const KERNEL_COPY_BYTES: u64 = 16 << 10;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ impl Plan {
         let seed = Seed::of_file_system(&self.uuid);
         let mut writer =
             Writer { plan: self, seed, numbers: layout::inode_numbers(&self.tree), sink: Sink::new(output) };
-        writer.write_data(contents)?;
+        data::write(self, contents, output)?;
         let inline = writer.read_inline(contents)?;
         writer.write_rest(&inline).map_err(WriteError::Write)
     }
@@ -59,77 +57,6 @@ struct Writer<'a> {
 type Inodes = Vec<(u32, [u8; INODE_BYTES as usize])>;
 
 impl Writer<'_> {
-    fn write_data(&mut self, contents: &dyn Contents) -> Result<(), WriteError> {
-        let plan = self.plan;
-        let order = DataOrder::of(&plan.tree, &plan.options);
-        for (id, data) in order.aligned.into_iter().chain(order.packed) {
-            self.write_file(contents, data, &plan.layout.placed[id.0])
-                .map_err(|error| self.explain(error, id))?;
-        }
-        Ok(())
-    }
-
-    fn write_file(
-        &mut self,
-        contents: &dyn Contents,
-        data: &FileData,
-        place: &Placed,
-    ) -> Result<(), CopyError> {
-        if place.extents.is_empty() {
-            return Ok(());
-        }
-        match contents.open(data.content).map_err(CopyError::Read)? {
-            Opened::File(mut file) => {
-                // Longer or shorter than it was is wrong in any case.
-                if file.metadata().map_err(CopyError::Read)?.len() != data.len {
-                    return Err(CopyError::Read(io::ErrorKind::UnexpectedEof.into()));
-                }
-                if data.len < KERNEL_COPY_BYTES || !self.copy_in_kernel(&file, data, place) {
-                    self.copy_read(&mut file, data, place)?;
-                }
-                Ok(())
-            }
-            Opened::Reader(mut reader) => {
-                let is_whole = self.copy_read(&mut *reader, data, place)?;
-                if is_whole { expect_end(&mut *reader).map_err(CopyError::Read) } else { Ok(()) }
-            }
-        }
-    }
-
-    /// Copies without reading; what is behind the end in the last block stays a hole. False where that can't be done.
-    fn copy_in_kernel(&mut self, file: &File, data: &FileData, place: &Placed) -> bool {
-        place.extents.iter().all(|Extent { logical, physical, len }| {
-            let start = logical * BLOCK_BYTES;
-            let end = data.len.min(start + len * BLOCK_BYTES);
-            self.sink.copy_file(physical * BLOCK_BYTES, file, start..end)
-        })
-    }
-
-    /// Copies by reading; tells whether that was up to the end of the file.
-    fn copy_read(
-        &mut self,
-        from: &mut dyn ReadSeek,
-        data: &FileData,
-        place: &Placed,
-    ) -> Result<bool, CopyError> {
-        let mut at = None;
-        for Extent { logical, physical, len } in &place.extents {
-            let start = logical * BLOCK_BYTES;
-            if at != Some(start) {
-                from.seek(SeekFrom::Start(start)).map_err(CopyError::Read)?;
-            }
-            let end = data.len.min(start + len * BLOCK_BYTES);
-            self.sink.copy(physical * BLOCK_BYTES, end - start, from)?;
-            at = Some(end);
-            if end < start + len * BLOCK_BYTES {
-                // Whole blocks are written, so that the next file follows in the same write.
-                let padding = start + len * BLOCK_BYTES - end;
-                self.sink.copy((physical + len) * BLOCK_BYTES - padding, padding, &mut io::repeat(0))?;
-            }
-        }
-        Ok(at == Some(data.len))
-    }
-
     /// The content of files that goes into inodes, by node.
     fn read_inline(&self, contents: &dyn Contents) -> Result<Vec<(NodeId, Vec<u8>)>, WriteError> {
         let mut inline = Vec::new();
@@ -146,21 +73,12 @@ impl Writer<'_> {
                     from.read_exact(content)?;
                     expect_end(&mut *from)
                 };
-                read(&mut content).map_err(|error| self.explain(CopyError::Read(error), NodeId(index)))?;
+                read(&mut content)
+                    .map_err(|error| data::explain(self.plan, CopyError::Read(error), NodeId(index)))?;
                 inline.push((NodeId(index), content));
             }
         }
         Ok(inline)
-    }
-
-    fn explain(&self, error: CopyError, id: NodeId) -> WriteError {
-        match error {
-            CopyError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                WriteError::Changed { path: self.plan.tree.path(id) }
-            }
-            CopyError::Read(source) => WriteError::Read { path: self.plan.tree.path(id), source },
-            CopyError::Write(source) => WriteError::Write(source),
-        }
     }
 
     fn write_rest(&mut self, inline: &[(NodeId, Vec<u8>)]) -> io::Result<Summary> {
@@ -373,13 +291,5 @@ impl Writer<'_> {
             inodes,
             free_inodes: superblock.free_inodes,
         })
-    }
-}
-
-/// A file that has grown is as wrong as one that has shrunk.
-fn expect_end(from: &mut dyn ReadSeek) -> io::Result<()> {
-    match from.read(&mut [0])? {
-        0 => Ok(()),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -12,7 +12,7 @@ use disk_guard::{Admission, Floors, Measured, Verdict, admit};
 use serde::Serialize;
 
 use crate::gc::{AgeArgs, Outcome, Summary};
-use crate::options::{Format, explain, print_json, size};
+use crate::options::{ERROR_PREFIX, Format, explain, print_json, size};
 use crate::planted;
 
 /// Arguments of `admit`.
@@ -122,7 +122,7 @@ fn print(
         }
         Verdict::Reject => writeln!(
             err,
-            "image-tools: refused: the disk of `{home}` is too full: {room}, {asked} and {} have to stay free; free some \
+            "{ERROR_PREFIX}the disk of `{home}` is too full: {room}, {asked} and {} have to stay free; free some \
              space first",
             ByteSize(args.reject_below),
         ),

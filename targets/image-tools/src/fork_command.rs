@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::copy::Reflink;
 use crate::fork::{ForkError, Forked, fork};
-use crate::options::{Format, explain, print_json};
+use crate::options::{Format, complain, print_json};
 use crate::skip::Skips;
 
 /// Whether blocks may be shared until they are written to.
@@ -48,7 +48,7 @@ pub fn run(args: &ForkArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
     let skips = match Skips::new(&args.skip, &args.skip_from) {
         Ok(skips) => skips,
         Err(error) => {
-            writeln!(err, "image-tools: {}", explain(&error))?;
+            complain(err, &error)?;
             return Ok(2);
         }
     };
@@ -59,7 +59,7 @@ pub fn run(args: &ForkArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Res
             Ok(0)
         }
         Err(error) => {
-            writeln!(err, "image-tools: {}", explain(&error))?;
+            complain(err, &error)?;
             Ok(exit_of(&error))
         }
     }

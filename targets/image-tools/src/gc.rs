@@ -11,7 +11,7 @@ use clap::Args;
 use disk_guard::images::{CollectError, Collected, Collector, GRACE, Image};
 use serde::Serialize;
 
-use crate::options::{Format, explain, now, print_json};
+use crate::options::{ERROR_PREFIX, Format, complain, explain, now, print_json};
 use crate::planted;
 
 /// Arguments of `gc`.
@@ -125,10 +125,10 @@ impl Outcome {
     /// In words: what was done to `out`, what is wrong to `err`.
     pub fn print(&self, dry_run: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
         for error in &self.collected.unreadable {
-            writeln!(err, "image-tools: {}; nothing was deleted", explain(error))?;
+            writeln!(err, "{ERROR_PREFIX}{}; nothing was deleted", explain(error))?;
         }
         if let Some(error) = &self.error {
-            writeln!(err, "image-tools: {}", explain(error))?;
+            complain(err, error)?;
         }
         let done = if dry_run { "would delete" } else { "deleted" };
         for Image { path, len_bytes, .. } in &self.collected.deleted {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use image_tools::{admit, clone, ext4, fork_command, gc, work};
+use image_tools::{admit, clone, ext4, fork_command, gc, options, work};
 
 /// Tools for disk images, each of which survives being killed at any write.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse().command) {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("image-tools: error: {error:#}");
+            eprintln!("{}{error:#}", options::ERROR_PREFIX);
             ExitCode::FAILURE
         }
     }

@@ -62,6 +62,14 @@ pub fn explain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// How every error of the program begins.
+pub const ERROR_PREFIX: &str = "image-tools: error: ";
+
+/// Says on one line what went wrong.
+pub fn complain(err: &mut dyn Write, error: &dyn std::error::Error) -> io::Result<()> {
+    writeln!(err, "{ERROR_PREFIX}{}", explain(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
