@@ -1,0 +1,231 @@
+//! Goal: what a loss of power can do to a tool is found, told with the flush that is missing, and brought back; what it
+//! can't do is not made up. Method: the binary is run as a person would, on scenarios that ship and on a script of a few
+//! lines. It needs root, FUSE, loop devices, gdisk, cloud-guest-utils, sqlite3 and e2fsprogs, without which the tests fail
+//! and say so.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::text_of;
+use serde_json::Value;
+
+/// A folder for the results of some sweeps.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs killpoint with its results in a folder of this name.
+    fn run(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut killpoint = Command::new(env!("CARGO_BIN_EXE_killpoint"));
+        killpoint.args(arguments[..1].iter()).arg("--run-dir").arg(self.dir(name));
+        killpoint.args(["--no-progress"]).args(&arguments[1..]).current_dir(self.0.path());
+        let output = killpoint.output().unwrap();
+        let text = text_of(&output);
+        assert!(!text.contains("FUSE seam can't be used"), "this test needs FUSE: {text}");
+        assert_ne!(output.status.code(), Some(5), "this machine lacks something: {text}");
+        output
+    }
+
+    fn sweep(&self, scenario: &str, options: &[&str]) -> Output {
+        let name = format!("{scenario}{}", options.concat().replace('/', "-"));
+        self.run(&name, &[&["sweep", scenario, "--seed", "1", "--live-checks", "0"], options].concat())
+    }
+
+    fn report(&self, name: &str) -> Value {
+        let text = fs::read_to_string(self.dir(name).join("report.json")).expect("there is a report");
+        let mut report: Value = serde_json::from_str(&text).expect("the report is JSON");
+        report.as_object_mut().unwrap().remove("throughput");
+        report
+    }
+
+    /// The points of a model, as the events tell them.
+    fn points(&self, name: &str, model: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.dir(name).join("events.jsonl")).unwrap();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["event"] == "point" && event["model"] == model).collect()
+    }
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn contents<'a>(points: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
+    points.into_iter().map(|point| point["content_id"].as_str().unwrap().to_owned()).collect()
+}
+
+const WHOLE_WRITES: [&str; 4] = ["--model", "power", "--atomic-unit", "write"];
+
+/// Counts that are known from an independent reading of what these tools write.
+#[test]
+fn tools_of_known_order_have_the_states_that_follow_from_it() {
+    let place = Place::new();
+    for (scenario, beyond, without_table, distinct, distinct_without) in
+        [("sgdisk-new", 26, 8, 11, 4), ("sgdisk-grown", 26, 0, 11, 0)]
+    {
+        let output = place.sweep(scenario, &WHOLE_WRITES);
+        assert!(matches!(code(&output), Some(0 | 1)), "{}", text_of(&output));
+        let name = format!("{scenario}{}", WHOLE_WRITES.concat());
+        let points = place.points(&name, "power");
+        let bad = || points.iter().filter(|point| point["gpt"]["no_valid_copy"] == true);
+        assert_eq!((points.len(), bad().count()), (beyond, without_table), "{scenario}");
+        let killed = contents(&place.points(&name, "kill"));
+        let new: BTreeSet<String> = contents(&points).difference(&killed).cloned().collect();
+        assert_eq!((new.len(), contents(bad()).len()), (distinct, distinct_without), "{scenario}");
+    }
+    // sfdisk flushes after every write: nothing of the disk is ever lost.
+    let output = place.sweep("growpart", &[&WHOLE_WRITES[..], &["--scratch", "wiped"]].concat());
+    assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+    let name = format!("growpart{}--scratchwiped", WHOLE_WRITES.concat());
+    let killed = contents(&place.points(&name, "kill"));
+    assert_eq!(contents(&place.points(&name, "power")).difference(&killed).count(), 0);
+}
+
+#[test]
+fn a_power_cut_is_brought_back_by_its_token_and_from_its_run_directory() {
+    let place = Place::new();
+    let output = place.sweep("sgdisk-delete", &WHOLE_WRITES);
+    let name = format!("sgdisk-delete{}", WHOLE_WRITES.concat());
+    let report = place.report(&name);
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["model"] == "power");
+    let finding = finding.unwrap_or_else(|| panic!("{}", text_of(&output)));
+    let explain = finding["explain"].as_str().unwrap();
+    assert!(explain.contains("no GPT copy is valid"), "{explain}");
+    assert!(explain.contains("there is no flush between op 1 (backup GPT array, start) and op"), "{explain}");
+    let kept = format!("{}#{}", place.dir(&name).display(), finding["id"].as_str().unwrap());
+    for (name, what) in [("token", finding["token"].as_str().unwrap()), ("kept", &kept)] {
+        let output = place.run(name, &["repro", what]);
+        assert_eq!(code(&output), Some(1), "{name}: {}", text_of(&output));
+    }
+    // A state that is none of this run is no finding.
+    let other = finding["token"].as_str().unwrap().replace(":p", ":p9");
+    assert_eq!(code(&place.run("other", &["repro", &other])), Some(4));
+}
+
+/// Four blocks in place, of which only the first two are flushed.
+const HALF_FLUSHED: &str = r#"
+for i in 0 1; do printf 'block %s' $i | dd of=$1 bs=4096 seek=$i conv=notrunc,fsync status=none; done
+for i in 2 3 4; do printf 'block %s' $i | dd of=$1 bs=4096 seek=$i conv=notrunc status=none; done
+"#;
+
+#[test]
+fn one_worker_or_two_and_one_machine_or_three_tell_the_same_of_power_cuts() {
+    let place = Place::new();
+    let (tool, image) = (place.dir("tool.sh"), place.dir("a.img"));
+    fs::write(&tool, HALF_FLUSHED).unwrap();
+    fs::write(&image, [7; 64 << 10]).unwrap();
+    let [tool, image] = [tool, image].map(|path| path.display().to_string());
+    let check = format!("[ \"$(head -c 7 {image})\" != 'block 0' ] || cmp -n 4096 {image} {{baseline}}/a.img");
+    let sweep = |name: &str, options: &[&str]| {
+        let exec = ["exec", "--image", &image, "--seed", "1", "--model", "power", "--check", &check];
+        place.run(name, &[&exec[..], options, &["--", "sh", &tool, &image]].concat())
+    };
+    let output = sweep("one", &["--jobs", "1"]);
+    assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+    let one = place.report("one");
+    assert!(one["power"][0]["epochs"].as_array().is_some_and(|epochs| epochs.len() == 3), "{one:#}");
+    sweep("two", &["--jobs", "2"]);
+    assert_eq!(place.report("two"), one, "two workers");
+    let dirs: Vec<PathBuf> = ["1/3", "2/3", "3/3"]
+        .iter()
+        .map(|shard| {
+            let name = shard.replace('/', "-");
+            sweep(&name, &["--jobs", "1", "--shard", shard]);
+            place.dir(&name)
+        })
+        .collect();
+    let mut merge = Command::new(env!("CARGO_BIN_EXE_killpoint"));
+    let merged = merge.arg("report").args(&dirs).arg("--run-dir").arg(place.dir("merged")).output().unwrap();
+    assert_eq!(code(&merged), Some(0), "{}", text_of(&merged));
+    assert_eq!(place.report("merged"), one, "three shards");
+}
+
+/// Bounds that leave a test's time to others; the scenarios are swept whole by hand.
+const FEW: [&str; 6] = ["--model", "power", "--max-drops", "1", "--power-samples", "40"];
+
+#[test]
+fn a_database_that_flushes_keeps_what_it_committed_and_one_that_does_not_loses_it_to_power_cuts_alone() {
+    let place = Place::new();
+    for scenario in ["sqlite-delete", "sqlite-wal"] {
+        let output = place.sweep(scenario, &[&FEW[..], &["--torn", "1"]].concat());
+        assert_eq!(code(&output), Some(0), "{scenario}: {}", text_of(&output));
+    }
+    let options = [&FEW[..], &["--torn", "none"]].concat();
+    let output = place.sweep("sqlite-async", &options);
+    assert_eq!(code(&output), Some(0), "all of it is expected: {}", text_of(&output));
+    let report = place.report(&format!("sqlite-async{}", options.concat()));
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["model"] == "power"), "{findings:?}");
+    let told = |what: &str| findings.iter().any(|finding| finding["explain"].as_str().unwrap().contains(what));
+    assert!(told("was committed and is gone"), "what was acknowledged counts: {findings:?}");
+}
+
+#[test]
+fn a_rename_without_a_flush_loses_the_file_by_every_rule_of_what_a_flush_covers() {
+    let place = Place::new();
+    for rule in ["disk", "ordered", "posix"] {
+        let options = ["--model", "power", "--durability", rule];
+        let output = place.sweep("rename-unsynced", &options);
+        assert_eq!(code(&output), Some(0), "it is expected: {}", text_of(&output));
+        let report = place.report(&format!("rename-unsynced{}", options.concat()));
+        let findings = report["findings"].as_array().unwrap();
+        assert!(findings.iter().all(|finding| finding["model"] == "power"), "{rule}: {findings:?}");
+        assert!(findings.iter().any(|finding| finding["oracle"] == "old or new"), "{rule}: {findings:?}");
+        let output = place.sweep("rename-synced", &options);
+        assert_eq!(code(&output), Some(0), "{rule}: {}", text_of(&output));
+    }
+    // A device that ignores flushes keeps nothing that it promised.
+    let options = ["--model", "power", "--device", "eatmydata"];
+    let output = place.sweep("rename-synced", &options);
+    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
+    let report = place.report(&format!("rename-synced{}", options.concat()));
+    let findings = report["findings"].as_array().unwrap();
+    let durable = findings.iter().find(|finding| finding["oracle"] == "durable").expect("exit 0 promised it");
+    let output = place.run("again", &["repro", durable["token"].as_str().unwrap()]);
+    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
+}
+
+#[test]
+fn each_flush_is_weighed() {
+    let place = Place::new();
+    let barriers = |scenario: &str| {
+        let output = place.run(scenario, &["barriers", scenario, "--seed", "1"]);
+        assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+        let report = place.report(scenario);
+        let rows = report["barriers"].as_array().unwrap().clone();
+        rows.into_iter()
+            .map(|row| (row["what"].as_str().unwrap().to_owned(), !row["failure"].is_null()))
+            .collect::<Vec<_>>()
+    };
+    let rows = barriers("rename-synced");
+    let what = |file: &str, weight| (format!("fsync of volume{file}"), weight);
+    assert_eq!(rows, [what("/config.tmp", true), what("", true)]);
+    // Both of sgdisk's flushes come last, so that either makes the other useless.
+    assert_eq!(barriers("sgdisk-new").iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [false, false]);
+}
+
+#[test]
+fn files_of_a_mounted_file_system_are_whole_where_they_were_flushed_and_may_be_empty_where_not() {
+    assert!(Path::new("/dev/loop-control").exists(), "this test needs loop devices");
+    let place = Place::new();
+    let options = [&FEW[..], &["--torn", "none", "--budget", "60s"]].concat();
+    let output = place.sweep("ext4-rename-synced", &options);
+    assert!(matches!(code(&output), Some(0 | 4)), "{}", text_of(&output));
+    assert_eq!(place.report(&format!("ext4-rename-synced{}", options.concat()))["findings"], Value::Array(vec![]));
+    let output = place.sweep("ext4-rename-unsynced", &options);
+    let report = place.report(&format!("ext4-rename-unsynced{}", options.concat()));
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["oracle"] == "old or new"), "{}", text_of(&output));
+}
