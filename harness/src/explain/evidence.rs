@@ -16,6 +16,7 @@ use super::ops::Leg;
 use super::{Inputs, finding};
 use crate::image::{View, What, differences_of_volumes};
 use crate::mask::Mask;
+use crate::stage::Saved;
 
 /// Findings of a campaign that are explained; beyond them most are the same once more.
 pub const MAX_EXPLAINED: u64 = 50;
@@ -81,13 +82,24 @@ pub struct Run {
     pub reach: Reach,
 }
 
-/// What an explanation is made from, or the explanation.
+/// What an explanation is made from.
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// States in memory.
     States(Box<States>),
-    /// States that do not stay were explained at once.
-    Told(Box<Explanation>),
+    /// A directory, with what was left there until the next run.
+    Directory(Box<Directory>),
+}
+
+/// What a result in a directory is compared with.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// What an uninterrupted run leaves.
+    pub baseline: Saved,
+    /// Bytes that may differ.
+    pub mask: Mask,
+    /// The oracle that decided the verdict.
+    pub oracle: String,
 }
 
 /// The states of a failed chain.
@@ -117,6 +129,22 @@ pub struct States {
     pub oracle: String,
     /// It was asked about the crash state.
     pub at_crash: bool,
+}
+
+impl Directory {
+    /// The explanation of what is there. No seam without states in memory numbers its ops.
+    pub fn explain(&self, result: View<'_>) -> io::Result<Explanation> {
+        finding(&Inputs {
+            found: (Found::Result, result),
+            wanted: (Wanted::Baseline, View::from(&self.baseline)),
+            mask: Some(&self.mask),
+            cut: &[],
+            resume: None,
+            resumed_from: None,
+            uninterrupted: None,
+            oracle: &self.oracle,
+        })
+    }
 }
 
 impl States {
