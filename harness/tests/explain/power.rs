@@ -64,7 +64,7 @@ pub const BUGS: [Bug; 2] = [
         name: "no-flush-backup",
         completed: false,
         expected: &[
-            "primary GPT entry 3 (`IMGA`)",
+            "primary GPT entry 3 (`IMGA_resized2`)",
             "the power cut lost op 2 (backup GPT array, step createPartitions)",
         ],
     },
