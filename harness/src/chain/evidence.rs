@@ -7,10 +7,10 @@ use fault_backend::volume::Volume;
 
 use super::CrashState;
 use crate::error::Error;
-use crate::explain::{self, Directory, Evidence, Explanation, Reach, Run, States};
+use crate::explain::{Directory, Evidence, Explanation, Reach, Run, States};
 use crate::ground::Ground;
 use crate::judge::{Asked, Sum};
-use crate::prepare::Known;
+use crate::prepare::{Known, Varies};
 use crate::stage::{Job, Which};
 
 /// The states around the run that went to the end.
@@ -65,6 +65,7 @@ pub(super) fn gather(
         result,
         further: further.flatten(),
         mask: known.mask.clone(),
+        payload_varies: known.varies == Varies::InPayload,
         runs: crashes.last().map_or_else(Vec::new, |crash| runs(crash, known)),
         resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
@@ -104,7 +105,6 @@ fn record_again(ground: &mut Ground, states: &States, crash: Volume) -> Result<O
     let result = fuse.now().clone();
     fuse.place_volume(before);
     ran?;
-    let same =
-        explain::equal(&states.result, &result, &states.mask).map_err(Error::io(ground.work.path()))?;
+    let same = states.is_result(&result).map_err(Error::io(ground.work.path()))?;
     Ok(log.filter(|log| same && !log.is_empty()))
 }

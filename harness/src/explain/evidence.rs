@@ -2,6 +2,8 @@
 //! while. Whoever tells of findings explains the first of them, in the order in which they are told.
 
 use std::io;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use fault_backend::oplog::OpLog;
@@ -119,6 +121,8 @@ pub struct States {
     pub further: Option<Volume>,
     /// Bytes that may differ.
     pub mask: Mask,
+    /// Runs that do the same ops write other payloads, such as the time.
+    pub payload_varies: bool,
     /// The runs that were cut, one after the other.
     pub runs: Vec<Run>,
     /// The run that went to the end, where it was recorded.
@@ -174,6 +178,18 @@ impl States {
         })
     }
 
+    /// Whether a resume that was run once more did the same: it leaves the same volume, but for bytes that may differ.
+    pub fn is_result(&self, volume: &Volume) -> io::Result<bool> {
+        let differences = differences_of_volumes(View::Memory(&self.result), View::Memory(volume))?;
+        let excused = |file: &Path, ranges: &[Range<u64>]| {
+            self.payload_varies || super::unexcused(ranges, file, Some(&self.mask)).is_empty()
+        };
+        Ok(differences.into_iter().all(|difference| match difference.what {
+            What::Data(ranges) => excused(&difference.path, &ranges),
+            _ => false,
+        }))
+    }
+
     /// Of a crash state, most tells what it has otherwise than the good state that it is nearer to; what must not change
     /// is compared with what it was.
     fn nearer(&self, crash: View<'_>) -> io::Result<(Wanted, View<'_>)> {
@@ -206,13 +222,4 @@ fn distance(a: View<'_>, b: View<'_>) -> io::Result<(usize, u64)> {
         }
     }
     Ok(distance)
-}
-
-/// Whether two states have the same volume, but for bytes that may differ.
-pub fn equal(a: &Volume, b: &Volume, mask: &Mask) -> io::Result<bool> {
-    let differences = differences_of_volumes(View::Memory(a), View::Memory(b))?;
-    Ok(differences.into_iter().all(|difference| match difference.what {
-        What::Data(ranges) => super::unexcused(&ranges, &difference.path, Some(mask)).is_empty(),
-        _ => false,
-    }))
 }

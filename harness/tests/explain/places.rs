@@ -106,7 +106,7 @@ fn table_places(disk: &Disk) -> Vec<(u64, String)> {
         (backup + 24, "backup GPT header: own LBA is".to_owned()),
         (1024 + 8 * 128 + 16, "primary GPT entry 9 (`DATA`): unique GUID is".to_owned()),
         (backup - 128 * 128 + 3 * 128 + 40, "backup GPT entry 4 (`CONFIG`): last LBA is".to_owned()),
-        (1024 + 128, "primary GPT entry 2 (unused): type GUID is".to_owned()),
+        (1024 + 128, "primary GPT entry 2 (unnamed): type GUID is".to_owned()),
         (100 * 512, "unallocated space at 0xc800".to_owned()),
         (
             disk.start_of("CONFIG") + 16,

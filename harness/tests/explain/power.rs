@@ -167,6 +167,7 @@ fn explained(
         crash: Some(crash),
         further: None,
         mask: known.mask.clone(),
+        payload_varies: false,
         runs: vec![Run { log: Arc::clone(log), reach: Reach::from(state) }],
         resume: None,
         uninterrupted: known.log.clone(),
