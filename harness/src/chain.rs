@@ -315,7 +315,7 @@ impl<'a> Chain<'a> {
         }
         let evidence = match sum.verdict {
             verdict if verdict.is_pass() || verdict == Verdict::NotMeasured => None,
-            _ => evidence::gather(ground, phase, &crashes, around, resume.clone(), &sum)?,
+            _ => evidence::gather(&phase.known, &crashes, around, resume.clone(), &sum),
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };

@@ -7,11 +7,10 @@ use fault_backend::volume::Volume;
 
 use super::CrashState;
 use crate::error::Error;
-use crate::explain::{self, Evidence, Explanation, Found, Inputs, Reach, Run, States, Wanted};
+use crate::explain::{Directory, Evidence, Explanation, Reach, Run, States};
 use crate::ground::Ground;
-use crate::image::View;
 use crate::judge::{Asked, Sum};
-use crate::prepare::{Known, PreparedPhase};
+use crate::prepare::{Known, Varies};
 use crate::stage::{Job, Which};
 use crate::store::Reached;
 
@@ -50,24 +49,25 @@ pub(super) fn runs(crash: &CrashState, known: &Known) -> Vec<Run> {
     own.into_iter().collect()
 }
 
-/// Gathers what a failure is explained from.
+/// Gathers what a failure is explained from. In a directory that is used again, what a further run or a crash left is gone
+/// by the time somebody asks.
 pub(super) fn gather(
-    ground: &mut Ground,
-    phase: &PreparedPhase,
+    known: &Known,
     crashes: &[CrashState],
     around: Around,
     resume: Option<Arc<OpLog>>,
     sum: &Sum,
-) -> Result<Option<Evidence>, Error> {
+) -> Option<Evidence> {
     let Around { crash, result, further } = around;
-    let (Some(start), Some(baseline), Some(result)) =
-        (&phase.known.start.memory, &phase.known.baseline.memory, result)
-    else {
-        return if further.is_none() { told(ground, phase, sum) } else { Ok(None) };
+    let in_memory = known.start.memory.clone().zip(known.baseline.memory.clone()).zip(result);
+    let Some(((start, baseline), result)) = in_memory else {
+        let stays = further.is_none() && sum.asked == Asked::AtEnd;
+        return stays.then(|| {
+            let (baseline, mask, oracle) = (known.baseline.clone(), known.mask.clone(), sum.oracle.clone());
+            Evidence::Directory(Box::new(Directory { baseline, mask, oracle }))
+        });
     };
-    let (start, baseline) = (start.clone(), baseline.clone());
-    let known = &phase.known;
-    Ok(Some(Evidence::States(Box::new(States {
+    Some(Evidence::States(Box::new(States {
         start,
         baseline,
         phase: known.phase.clone(),
@@ -75,38 +75,22 @@ pub(super) fn gather(
         result,
         further: further.flatten(),
         mask: known.mask.clone(),
+        payload_varies: known.varies == Varies::InPayload,
         runs: crashes.last().map_or_else(Vec::new, |crash| runs(crash, known)),
         resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
         oracle: sum.oracle.clone(),
         at_crash: sum.asked == Asked::AtCrash,
-    }))))
-}
-
-/// On the in-process seam the result lies in a directory that is used again, so it is explained at once.
-fn told(ground: &mut Ground, phase: &PreparedPhase, sum: &Sum) -> Result<Option<Evidence>, Error> {
-    if sum.asked != Asked::AtEnd {
-        return Ok(None);
-    }
-    let look = ground.stage.look()?;
-    let explanation = explain::finding(&Inputs {
-        found: (Found::Result, View::from(&look)),
-        wanted: (Wanted::Baseline, View::from(&phase.known.baseline)),
-        mask: Some(&phase.known.mask),
-        cut: &[],
-        resume: None,
-        resumed_from: None,
-        uninterrupted: None,
-        oracle: &sum.oracle,
-    });
-    let explanation = explanation.map_err(Error::io(look.path))?;
-    Ok(Some(Evidence::Told(Box::new(explanation))))
+    })))
 }
 
 /// Explains a failure. A resume that was judged by its end alone is run once more, for its ops.
 pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, Error> {
     let explanation = match evidence {
-        Evidence::Told(explanation) => return Ok(*explanation),
+        Evidence::Directory(directory) => {
+            let look = ground.stage.look()?;
+            directory.explain((&look).into())
+        }
         Evidence::States(mut states) => {
             if states.resume.is_none()
                 && !states.at_crash
@@ -131,7 +115,6 @@ fn record_again(ground: &mut Ground, states: &States, crash: Volume) -> Result<O
     let result = fuse.now().clone();
     fuse.place_volume(before);
     ran?;
-    let same =
-        explain::equal(&states.result, &result, &states.mask).map_err(Error::io(ground.work.path()))?;
+    let same = states.is_result(&result).map_err(Error::io(ground.work.path()))?;
     Ok(log.filter(|log| same && !log.is_empty()))
 }

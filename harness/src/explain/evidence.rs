@@ -2,6 +2,8 @@
 //! while. Whoever tells of findings explains the first of them, in the order in which they are told.
 
 use std::io;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use fault_backend::oplog::OpLog;
@@ -16,6 +18,7 @@ use super::ops::Leg;
 use super::{Inputs, finding};
 use crate::image::{View, What, differences_of_volumes};
 use crate::mask::Mask;
+use crate::stage::Saved;
 
 /// Findings of a campaign that are explained; beyond them most are the same once more.
 pub const MAX_EXPLAINED: u64 = 50;
@@ -81,13 +84,24 @@ pub struct Run {
     pub reach: Reach,
 }
 
-/// What an explanation is made from, or the explanation.
+/// What an explanation is made from.
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// States in memory.
     States(Box<States>),
-    /// States that do not stay were explained at once.
-    Told(Box<Explanation>),
+    /// A directory, with what was left there until the next run.
+    Directory(Box<Directory>),
+}
+
+/// What a result in a directory is compared with.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// What an uninterrupted run leaves.
+    pub baseline: Saved,
+    /// Bytes that may differ.
+    pub mask: Mask,
+    /// The oracle that decided the verdict.
+    pub oracle: String,
 }
 
 /// The states of a failed chain.
@@ -107,6 +121,8 @@ pub struct States {
     pub further: Option<Volume>,
     /// Bytes that may differ.
     pub mask: Mask,
+    /// Runs that do the same ops write other payloads, such as the time.
+    pub payload_varies: bool,
     /// The runs that were cut, one after the other.
     pub runs: Vec<Run>,
     /// The run that went to the end, where it was recorded.
@@ -117,6 +133,22 @@ pub struct States {
     pub oracle: String,
     /// It was asked about the crash state.
     pub at_crash: bool,
+}
+
+impl Directory {
+    /// The explanation of what is there. No seam without states in memory numbers its ops.
+    pub fn explain(&self, result: View<'_>) -> io::Result<Explanation> {
+        finding(&Inputs {
+            found: (Found::Result, result),
+            wanted: (Wanted::Baseline, View::from(&self.baseline)),
+            mask: Some(&self.mask),
+            cut: &[],
+            resume: None,
+            resumed_from: None,
+            uninterrupted: None,
+            oracle: &self.oracle,
+        })
+    }
 }
 
 impl States {
@@ -144,6 +176,18 @@ impl States {
             uninterrupted: self.uninterrupted.as_deref(),
             oracle: &self.oracle,
         })
+    }
+
+    /// Whether a resume that was run once more did the same: it leaves the same volume, but for bytes that may differ.
+    pub fn is_result(&self, volume: &Volume) -> io::Result<bool> {
+        let differences = differences_of_volumes(View::Memory(&self.result), View::Memory(volume))?;
+        let excused = |file: &Path, ranges: &[Range<u64>]| {
+            self.payload_varies || super::unexcused(ranges, file, Some(&self.mask)).is_empty()
+        };
+        Ok(differences.into_iter().all(|difference| match difference.what {
+            What::Data(ranges) => excused(&difference.path, &ranges),
+            _ => false,
+        }))
     }
 
     /// Of a crash state, most tells what it has otherwise than the good state that it is nearer to; what must not change
@@ -178,13 +222,4 @@ fn distance(a: View<'_>, b: View<'_>) -> io::Result<(usize, u64)> {
         }
     }
     Ok(distance)
-}
-
-/// Whether two states have the same volume, but for bytes that may differ.
-pub fn equal(a: &Volume, b: &Volume, mask: &Mask) -> io::Result<bool> {
-    let differences = differences_of_volumes(View::Memory(a), View::Memory(b))?;
-    Ok(differences.into_iter().all(|difference| match difference.what {
-        What::Data(ranges) => super::unexcused(&ranges, &difference.path, Some(mask)).is_empty(),
-        _ => false,
-    }))
 }

@@ -31,7 +31,7 @@ use crate::image::{Difference as VolumeDifference, ReadAt, VOLUME, View, What, d
 use crate::mask::{self, Mask};
 
 pub use difference::{Cut, Difference, Explanation, Found, HexRow, OpName, Wanted};
-pub use evidence::{Evidence, MAX_EXPLAINED, Reach, Run, States, equal};
+pub use evidence::{Directory, Evidence, MAX_EXPLAINED, Reach, Run, States};
 pub use fields::FieldChange;
 pub use ops::Leg;
 pub use place::{Content, InodeName, PartitionName, Place, Structure, TableCopy};

@@ -360,6 +360,9 @@ impl fmt::Display for Structure {
         match self {
             Self::ProtectiveMbr => f.write_str("protective MBR"),
             Self::GptHeader { copy } => write!(f, "{copy} GPT header"),
+            Self::GptEntry { copy, index, label: Some(label) } if label.is_empty() => {
+                write!(f, "{copy} GPT entry {index} (unnamed)")
+            }
             Self::GptEntry { copy, index, label: Some(label) } => {
                 write!(f, "{copy} GPT entry {index} (`{label}`)")
             }

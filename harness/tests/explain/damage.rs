@@ -45,7 +45,11 @@ fn damaged(damage: &Damage) -> Image {
 
 pub fn is_explained() -> Result<(), Failed> {
     let cases = std::env::var("KILLPOINT_EXPLAIN_CASES").ok().and_then(|cases| cases.parse().ok());
-    let mut runner = TestRunner::new(Config { cases: cases.unwrap_or(CASES), ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: cases.unwrap_or(CASES),
+        failure_persistence: None,
+        ..Config::default()
+    });
     runner.run(&(damage(), damage()), |(wanted, found)| {
         let (wanted, found) = (damaged(&wanted), damaged(&found));
         let explanation = explained(&wanted, &found);

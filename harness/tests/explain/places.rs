@@ -84,8 +84,7 @@ fn fat_places(disk: &Disk) -> Vec<(u64, String)> {
     let root = fat + 2 * fat_sectors * 512;
     let mut entries = vec![0; (root_entries * 32) as usize];
     disk.image.fill(root, &mut entries).expect("read");
-    // A file in the root, and its first cluster.
-    let file = entries.chunks(32).enumerate().find(|(_, entry)| entry[11] == 0x20 && entry[26..28] != [0, 0]);
+    let file = entries.chunks(32).enumerate().find(|(_, entry)| entry.starts_with(b"IO      SYS"));
     let (index, entry) = file.expect("a file in the root");
     let cluster = u64::from(u16::from_le_bytes([entry[26], entry[27]]));
     let data = root + root_entries * 32 + (cluster - 2) * 512;
@@ -94,7 +93,7 @@ fn fat_places(disk: &Disk) -> Vec<(u64, String)> {
         (fat + 2 * cluster, in_boot(&format!("FAT 1, entry of cluster {cluster}: next cluster is"))),
         (fat + fat_sectors * 512 + 2 * 7, in_boot("FAT 2, entry of cluster 7: next cluster is")),
         (root + 32 * index as u64 + 28, in_boot(&format!("FAT directory /, entry {index}: size is"))),
-        (data + 3, in_boot("data of FAT file /")),
+        (data + 3, in_boot("data of FAT file /IO.SYS at 3")),
     ]
 }
 
@@ -107,7 +106,7 @@ fn table_places(disk: &Disk) -> Vec<(u64, String)> {
         (backup + 24, "backup GPT header: own LBA is".to_owned()),
         (1024 + 8 * 128 + 16, "primary GPT entry 9 (`DATA`): unique GUID is".to_owned()),
         (backup - 128 * 128 + 3 * 128 + 40, "backup GPT entry 4 (`CONFIG`): last LBA is".to_owned()),
-        (1024 + 128, "primary GPT entry 2 (unused): type GUID is".to_owned()),
+        (1024 + 128, "primary GPT entry 2 (unnamed): type GUID is".to_owned()),
         (100 * 512, "unallocated space at 0xc800".to_owned()),
         (
             disk.start_of("CONFIG") + 16,

@@ -64,7 +64,7 @@ pub const BUGS: [Bug; 2] = [
         name: "no-flush-backup",
         completed: false,
         expected: &[
-            "primary GPT entry 3 (`IMGA`)",
+            "primary GPT entry 3 (`IMGA_resized2`)",
             "the power cut lost op 2 (backup GPT array, step createPartitions)",
         ],
     },
@@ -167,6 +167,7 @@ fn explained(
         crash: Some(crash),
         further: None,
         mask: known.mask.clone(),
+        payload_varies: false,
         runs: vec![Run { log: Arc::clone(log), reach: Reach::from(state) }],
         resume: None,
         uninterrupted: known.log.clone(),

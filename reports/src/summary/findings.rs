@@ -13,8 +13,6 @@ const MAX_KINDS: usize = 5;
 
 /// Lines of a finding's story, behind the one of what the oracles said.
 const MAX_STORY_LINES: usize = 3;
-/// Lines that a finding takes without its story, with the blank one before and one for what was left out.
-const BARE_LINES: usize = 5;
 
 /// Findings alike in what [`kind`] tells, all expected or none: the first, and how many there are.
 struct Group<'a> {
@@ -31,7 +29,7 @@ impl Screen<'_> {
         let (mut shown, mut kinds) = (0, 0);
         for group in worst.iter().take(MAX_KINDS) {
             let used = self.height(&lines);
-            let next = self.group(group, room.saturating_sub(used + BARE_LINES));
+            let next = self.group(group, room.saturating_sub(used));
             // One line is kept for the blank one before, one for what was left out.
             if kinds > 0 && self.height(&lines) + self.height(&next) + 2 > room {
                 break;
@@ -49,7 +47,8 @@ impl Screen<'_> {
         lines
     }
 
-    /// One kind, with a story where there is one and `room` for it.
+    /// One kind, with a story where there is one and `room` for it: a line is kept for the blank one before, one for what
+    /// was left out.
     fn group(&self, Group { first, len }: &Group<'_>, room: usize) -> Vec<String> {
         let Finding { id, verdict, phase, step, point, oracle, explain, repro, .. } = first;
         let more = if *len > 1 { format!(" and {} more:", len - 1) } else { String::new() };
@@ -61,12 +60,16 @@ impl Screen<'_> {
             format!("{id}{more}{expected} {} in {phase} at {step}, {point} ({oracle})", verdict.name());
         let mut explain = explain.lines();
         let said = explain.next().unwrap_or_default();
-        let mut lines =
-            vec![self.paint(style, &self.cut(&one_line(&head))), self.cut(&format!("   {}", one_line(said)))];
+        let mut lines = vec![
+            self.paint(style, &self.cut(&one_line(&head))),
+            self.cut(&format!("   {}", one_line(said))),
+            format!("   {}", one_line(repro)),
+        ];
         if let Some(story) = explain.next() {
-            lines.extend(self.story(&one_line(story), room.min(MAX_STORY_LINES)));
+            let free = room.saturating_sub(self.height(&lines) + 2);
+            let story = self.story(&one_line(story), free.min(MAX_STORY_LINES));
+            lines.splice(2..2, story);
         }
-        lines.push(format!("   {}", one_line(repro)));
         lines
     }
 
