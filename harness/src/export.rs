@@ -254,15 +254,14 @@ impl Specimen<'_> {
     ) -> Result<(u64, u64), Error> {
         let base = self.disk.image(self.start)?;
         let run = self.write_log(&dir.join("run.log"), &self.past.log, &base)?;
-        let crash_log = crash_log::of(self.past, self.disk.ino, &base, &self.crash).map_err(Error::io(dir))?;
+        let crash_log =
+            crash_log::of(self.past, self.disk.ino, &base, &self.crash).map_err(Error::io(dir))?;
         let crash = self.write_log(&dir.join("crash.log"), &crash_log, &base)?;
         let path = dir.join("base.img");
         File::create(&path).and_then(|file| base.export(&file)).map_err(Error::io(&path))?;
         self.write_others(dir)?;
-        let texts = [
-            ("state.sha256", self.sum(&self.crash)),
-            ("uninterrupted.sha256", self.sum(&self.baseline)),
-        ];
+        let texts =
+            [("state.sha256", self.sum(&self.crash)), ("uninterrupted.sha256", self.sum(&self.baseline))];
         for (name, text) in texts {
             put(dir, name, &text.map_err(Error::io(dir.join(name)))?)?;
         }

@@ -23,7 +23,9 @@ pub enum ReplayLogError {
         source: io::Error,
     },
     /// What is to be written to is no image file.
-    #[error("`{path}` is no regular file: a log is replayed onto an image alone; copy what it holds into a file first")]
+    #[error(
+        "`{path}` is no regular file: a log is replayed onto an image alone; copy what it holds into a file first"
+    )]
     NoFile {
         /// What was named.
         path: PathBuf,

@@ -139,10 +139,9 @@ pub fn repro(
 
 /// The phase that was made ready for a token.
 pub fn last_of<'a>(phases: &'a mut [PreparedPhase], token: &Token) -> Result<&'a mut PreparedPhase, Error> {
-    phases.last_mut().ok_or_else(|| Error::NoSuchPhase {
-        scenario: token.scenario.clone(),
-        phase: token.phase.clone(),
-    })
+    phases
+        .last_mut()
+        .ok_or_else(|| Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() })
 }
 
 /// Whether nothing is resumed after the last kill.

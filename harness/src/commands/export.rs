@@ -16,11 +16,8 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, Error> {
     export::check(&token, &args.out)?;
     let (loaded, setting) = ready(&token, &asked(&args))?;
     let Loaded { resolved, programs, .. } = loaded;
-    let facts = Facts {
-        tool_versions: programs.versions(&resolved),
-        ships: !resolved.assets.is_empty(),
-        kept,
-    };
+    let facts =
+        Facts { tool_versions: programs.versions(&resolved), ships: !resolved.assets.is_empty(), kept };
     let mut stream = Stream::new(Vec::new());
     let mut prepared = repro::prepare_for(&token, resolved, programs, &setting, &mut stream)?;
     let exported = export::export(&token, &facts, &mut prepared, setting.exec.as_ref(), &args.out)?;

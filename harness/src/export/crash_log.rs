@@ -11,6 +11,10 @@ use fault_backend::volume::{Ino, Mutation, Timestamp};
 
 use crate::store::{Past, Reached};
 
+/// The step, and so the mark, that a log begins with: `replay-log` refuses one without entries, which is what is there when
+/// nothing was done yet.
+const BEGIN: &str = "killpoint: kept ops";
+
 /// The step, and so the mark, of what no kept op explains: parts of torn writes, and what a device leaves in place of
 /// lost ones.
 pub(super) const REST: &str = "killpoint: torn and filled ranges";
@@ -64,6 +68,9 @@ fn fate(at: &Reached, op: &Op) -> Fate {
 pub(super) fn of(past: &Past, ino: Ino, start: &Image, crash: &Image) -> io::Result<OpLog> {
     let mut log = OpLog::default();
     let mut image = start.clone();
+    // It changes nothing, and leaves the mark alone.
+    let nothing = Mutation::Truncate { ino, len: start.len_bytes() };
+    log.push(of_step(BEGIN, 0, nothing));
     for op in past.log.ops.iter().filter(|op| fate(&past.at, op) == Fate::Kept) {
         apply(&mut image, op, ino)?;
         log.push(op.clone());
@@ -73,19 +80,19 @@ pub(super) fn of(past: &Past, ino: Ino, start: &Image, crash: &Image) -> io::Res
         let read = crash.read_at(range.start, &mut data)?;
         data.truncate(read);
         let number = past.log.len() + 1;
-        log.push(rest(number, Mutation::Write { ino, offset: range.start, data: data.into() }));
+        log.push(of_step(REST, number, Mutation::Write { ino, offset: range.start, data: data.into() }));
     }
     Ok(log)
 }
 
-fn rest(number: u64, mutation: Mutation) -> Op {
+fn of_step(step: &str, number: u64, mutation: Mutation) -> Op {
     Op {
         number,
         kind: OpKind::Mutation(mutation),
         fua: false,
         cached: false,
         process: "killpoint".into(),
-        step: REST.into(),
+        step: step.into(),
         acks: 0,
         epoch: 0,
         outcome: Outcome::Completed,

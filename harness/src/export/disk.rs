@@ -32,17 +32,17 @@ impl Disk {
             let Some(mutation) = op.mutation() else { continue };
             let file = mutation.ino().and_then(|ino| Some((in_volume(&start.path_of(ino)?)?, ino)));
             match (mutation, file) {
-                (
-                    Mutation::SetAttr { .. } | Mutation::SetXattr { .. } | Mutation::RemoveXattr { .. },
-                    _,
-                ) => {}
+                (Mutation::SetAttr { .. } | Mutation::SetXattr { .. } | Mutation::RemoveXattr { .. }, _) => {}
                 (_, Some(file)) => {
                     files.insert(file);
                 }
                 // A file that the run itself has made: that it was made is among the names.
                 _ if mutation.ino().is_some() => {}
                 _ => names.extend(
-                    op.path.as_deref().filter(|_| is_in_volume(op)).map(|path| in_volume(path).unwrap_or_default()),
+                    op.path
+                        .as_deref()
+                        .filter(|_| is_in_volume(op))
+                        .map(|path| in_volume(path).unwrap_or_default()),
                 ),
             }
         }

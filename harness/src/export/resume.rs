@@ -95,8 +95,8 @@ impl<'a> Script<'a> {
             line += " ";
             line += &if place == 0 { self.program(word) } else { self.word(&self.absolute(word)) };
         }
-        let [accepted, said] = ["|", " or "]
-            .map(|between| exit.iter().map(i32::to_string).collect::<Vec<_>>().join(between));
+        let [accepted, said] =
+            ["|", " or "].map(|between| exit.iter().map(i32::to_string).collect::<Vec<_>>().join(between));
         line + &format!(
             "{end}\ncode=$?\ncase $code in\n{accepted}) ;;\n*) echo \"resume.sh:\" {} \"exited with $code, expected {said}\" >&2; \
              exit 1 ;;\nesac\n",
@@ -107,9 +107,7 @@ impl<'a> Script<'a> {
     /// The program: by its name where everybody finds the same one by it.
     fn program(&self, name: &str) -> String {
         match self.words.programs.get(name) {
-            Some(path) if tools::find_in_path(name).as_ref() != Some(path) => {
-                quoted(&path.to_string_lossy())
-            }
+            Some(path) if tools::find_in_path(name).as_ref() != Some(path) => quoted(&path.to_string_lossy()),
             _ => self.word(name),
         }
     }

@@ -184,7 +184,8 @@ fn number(bytes: &[u8], at: usize) -> u64 {
 /// Reads a log as the ops on one file, `ino`, of `len_bytes` bytes. Writes are of whole sectors, discards are punched
 /// ranges, a mark begins a step of its name.
 pub fn import(input: &mut impl Read, ino: Ino, len_bytes: u64) -> Result<OpLog, ImportError> {
-    let mut ops = Ops { step: "start".into(), process: "dm-log-writes".into(), epoch: 0, log: OpLog::default() };
+    let mut ops =
+        Ops { step: "start".into(), process: "dm-log-writes".into(), epoch: 0, log: OpLog::default() };
     for entry in Entries::open(input, len_bytes)? {
         let Entry { flush, fua, action, .. } = entry?;
         if flush {
