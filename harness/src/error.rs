@@ -17,6 +17,7 @@ use scenarios::ScenarioError;
 
 use crate::copies::CopiesError;
 use crate::exec::ExecError;
+use crate::export::ExportError;
 use crate::fixtures::CacheError;
 use crate::inspect::InspectError;
 use crate::mask::MaskError;
@@ -24,6 +25,7 @@ use crate::on_mount::OnMountError;
 use crate::oracle::{OracleError, Unproved};
 use crate::process::RunError;
 use crate::process::containment::ContainmentError;
+use crate::replay_log::ReplayLogError;
 use crate::store::StateError;
 use crate::token::TokenError;
 use crate::tools::ToolError;
@@ -155,6 +157,12 @@ pub enum Error {
     /// The command line of `exec`.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A finding can't be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A log that was recorded elsewhere.
+    #[error(transparent)]
+    ReplayLog(#[from] ReplayLogError),
     /// FUSE can't be used.
     #[error(
         "the FUSE seam can't be used: {why}; `run --seam in-process` needs none, but of tools that don't link the hook it \
@@ -353,7 +361,9 @@ impl Error {
             | Self::Compare(_) => Exit::Usage,
             Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,
             Self::Exec(ExecError::Changed { .. }) => Exit::NotMeasured,
-            Self::Exec(_) => Exit::Usage,
+            Self::Export(ExportError::OtherState { .. }) => Exit::NotMeasured,
+            Self::ReplayLog(ReplayLogError::Image { .. }) => Exit::Lacking,
+            Self::Exec(_) | Self::Export(_) | Self::ReplayLog(_) => Exit::Usage,
             Self::Tool(_)
             | Self::MissingPrograms(_)
             | Self::Fixture(_)

@@ -23,6 +23,7 @@ pub use trees::{Difference, What, differences_of_volumes, without_scratch};
 pub use view::{SCRATCH, VOLUME, View};
 
 use holes::DataSeeker;
+pub(crate) use holes::punch;
 
 /// Length of the read buffers; a multiple of [`CHUNK_BYTES`]. Two of them fit into a core's own cache.
 const BLOCK_BYTES: usize = 256 << 10;

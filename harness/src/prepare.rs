@@ -75,6 +75,13 @@ pub struct Known {
     pub varies: Varies,
 }
 
+impl Known {
+    /// Bytes in which uninterrupted runs differ from each other.
+    pub fn volatile_bytes(&self) -> u64 {
+        self.mask.volatile_bytes()
+    }
+}
+
 /// How uninterrupted runs differ in their ops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Varies {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ground::Setting;
 use crate::judge::Judgement;
 use crate::outage::Outage;
-use crate::prepare::{Known, Prepared, prepare};
+use crate::prepare::{Known, Prepared, PreparedPhase, prepare};
 use crate::programs::Programs;
 use crate::record::{Place, Recorder};
 use crate::stage::Cut;
@@ -88,9 +88,7 @@ pub fn repro(
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     let Prepared { phases, ground } = prepared;
-    let Some(phase) = phases.last_mut() else {
-        return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
-    };
+    let phase = last_of(phases, token)?;
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, phase);
     let mut attempt = 0;
@@ -139,8 +137,15 @@ pub fn repro(
     Ok(Reproduced::Judged(judgement))
 }
 
+/// The phase that was made ready for a token.
+pub fn last_of<'a>(phases: &'a mut [PreparedPhase], token: &Token) -> Result<&'a mut PreparedPhase, Error> {
+    phases
+        .last_mut()
+        .ok_or_else(|| Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() })
+}
+
 /// Whether nothing is resumed after the last kill.
-fn ends_done(token: &Token) -> bool {
+pub fn ends_done(token: &Token) -> bool {
     token.kills.last().is_some_and(|kill| kill.done)
 }
 
@@ -156,20 +161,19 @@ fn acknowledged(known: &Known, past: &[Past]) -> Vec<String> {
     known.acks.iter().take(told as usize).cloned().collect()
 }
 
-/// Judges the crash state that a run directory keeps, without running the tool up to it.
-pub fn judge_kept(
-    token: &Token,
-    past: &[Past],
-    prepared: &mut Prepared,
-    recorder: &mut Recorder,
-    stream: &mut Stream,
-) -> Result<Reproduced, Error> {
+/// What recorded runs lead to.
+#[derive(Debug)]
+pub enum Followed {
+    /// The token's crash state, and this is what the resume made of it.
+    Judged(Finished),
+    /// Another state, of this id (16 digits).
+    OtherState(String),
+}
+
+/// Judges the crash state that recorded runs lead to from the phase's start, without running the tool up to it.
+pub fn follow(token: &Token, past: &[Past], prepared: &mut Prepared) -> Result<Followed, Error> {
     let Prepared { phases, ground } = prepared;
-    let Some(phase) = phases.last_mut() else {
-        return Err(Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() });
-    };
-    stream.emit(&Event::IterationStarted { iteration: 1 })?;
-    let place = Place::new(1, phase);
+    let phase = last_of(phases, token)?;
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
     let start = phase.known.start.memory.clone().ok_or(Error::NotRecorded)?;
     let fuse = ground.stage.fuse()?;
@@ -182,11 +186,30 @@ pub fn judge_kept(
     let crashes: Vec<CrashState> =
         kill.into_iter().map(|kill| CrashState::of_point(kill, sample.clone())).collect();
     if found != token.crash {
-        return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
+        return Ok(Followed::OtherState(found));
     }
     let chain = Chain::begin_with(ground, phase, crashes, acks);
-    let Finished { crashes, judgement, .. } =
-        if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
+    let finished = if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
+    Ok(Followed::Judged(finished))
+}
+
+/// Judges the crash state that a run directory keeps, and reports it.
+pub fn judge_kept(
+    token: &Token,
+    past: &[Past],
+    prepared: &mut Prepared,
+    recorder: &mut Recorder,
+    stream: &mut Stream,
+) -> Result<Reproduced, Error> {
+    stream.emit(&Event::IterationStarted { iteration: 1 })?;
+    let place = Place::new(1, last_of(&mut prepared.phases, token)?);
+    let Finished { crashes, judgement, .. } = match follow(token, past, prepared)? {
+        Followed::Judged(finished) => finished,
+        Followed::OtherState(found) => {
+            return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
+        }
+    };
+    let ground = &mut prepared.ground;
     recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
     Ok(Reproduced::Judged(judgement))

@@ -127,7 +127,8 @@ fn one_worker_or_two_and_one_machine_or_three_tell_the_same_of_power_cuts() {
     fs::write(&tool, HALF_FLUSHED).unwrap();
     fs::write(&image, [7; 64 << 10]).unwrap();
     let [tool, image] = [tool, image].map(|path| path.display().to_string());
-    let check = format!("[ \"$(head -c 7 {image})\" != 'block 0' ] || cmp -n 4096 {image} {{baseline}}/a.img");
+    let check =
+        format!("[ \"$(head -c 7 {image})\" != 'block 0' ] || cmp -n 4096 {image} {{baseline}}/a.img");
     let sweep = |name: &str, options: &[&str]| {
         let exec = ["exec", "--image", &image, "--seed", "1", "--model", "power", "--check", &check];
         place.run(name, &[&exec[..], options, &["--", "sh", &tool, &image]].concat())
@@ -168,7 +169,8 @@ fn a_database_that_flushes_keeps_what_it_committed_and_one_that_does_not_loses_i
     let report = place.report(&format!("sqlite-async{}", options.concat()));
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().all(|finding| finding["model"] == "power"), "{findings:?}");
-    let told = |what: &str| findings.iter().any(|finding| finding["explain"].as_str().unwrap().contains(what));
+    let told =
+        |what: &str| findings.iter().any(|finding| finding["explain"].as_str().unwrap().contains(what));
     assert!(told("was committed and is gone"), "what was acknowledged counts: {findings:?}");
 }
 
@@ -223,7 +225,10 @@ fn files_of_a_mounted_file_system_are_whole_where_they_were_flushed_and_may_be_e
     let options = [&FEW[..], &["--torn", "none", "--budget", "60s"]].concat();
     let output = place.sweep("ext4-rename-synced", &options);
     assert!(matches!(code(&output), Some(0 | 4)), "{}", text_of(&output));
-    assert_eq!(place.report(&format!("ext4-rename-synced{}", options.concat()))["findings"], Value::Array(vec![]));
+    assert_eq!(
+        place.report(&format!("ext4-rename-synced{}", options.concat()))["findings"],
+        Value::Array(vec![])
+    );
     let output = place.sweep("ext4-rename-unsynced", &options);
     let report = place.report(&format!("ext4-rename-unsynced{}", options.concat()));
     let findings = report["findings"].as_array().unwrap();

@@ -21,7 +21,7 @@ use std::io;
 use crate::image::Image;
 
 pub use export::{ExportError, export};
-pub use import::{ImportError, import};
+pub use import::{Entries, Entry, EntryAction, ImportError, import};
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;

@@ -1,6 +1,8 @@
 //! What each command does, from its arguments to its exit code.
 
 mod barriers;
+mod export;
+mod import;
 mod inspect;
 mod list;
 mod preflight;
@@ -28,6 +30,9 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Report(args) => report::report(args),
         Command::Barriers(args) => barriers::barriers(args),
         Command::Repro(args) => repro::repro(args),
+        Command::Export(args) => export::export(args),
+        Command::Import(args) => import::import(args),
+        Command::ReplayLog(args) => import::replay_log(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::OnMount(args) => on_mount(args),
         Command::List(args) => list::list(args),

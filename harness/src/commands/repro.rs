@@ -21,13 +21,7 @@ use crate::token::Token;
 
 pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     let (token, past) = named(&args.token)?;
-    let (loaded, setting) = match &token.exec {
-        Some(word) => of_command(word, &args)?,
-        None => of_scenario(&token, &args)?,
-    };
-    repro::check(&token, &loaded.resolved)?;
-    // A token's finding was made by oracles that had been proved.
-    let setting = Setting { prove: false, ..setting };
+    let (loaded, setting) = ready(&token, &args)?;
     // What is known of the tool is a failure all the same, for who asks about this one.
     let origin = Origin {
         expected: Expected::default(),
@@ -61,8 +55,19 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     session.end(result)
 }
 
+/// What a token is about, on this machine.
+pub(super) fn ready(token: &Token, args: &ReproArgs) -> Result<(Loaded, Setting), Error> {
+    let (loaded, setting) = match &token.exec {
+        Some(word) => of_command(word, args)?,
+        None => of_scenario(token, args)?,
+    };
+    repro::check(token, &loaded.resolved)?;
+    // A token's finding was made by oracles that had been proved.
+    Ok((loaded, Setting { prove: false, ..setting }))
+}
+
 /// The token that was given, or that of the finding that was named, with the way to its state where that was kept.
-fn named(text: &str) -> Result<(Token, Option<Vec<Past>>), Error> {
+pub(super) fn named(text: &str) -> Result<(Token, Option<Vec<Past>>), Error> {
     let Some((run_dir, id)) = text.rsplit_once('#').filter(|_| !text.starts_with("kp1:")) else {
         return Ok((text.parse()?, None));
     };

@@ -71,7 +71,7 @@ impl<'a> DataSeeker<'a> {
 
 /// Makes a range of a file read as zeros, and a hole where the file system can. It is not looked at first: that would
 /// take longer than punching what is a hole already.
-pub(super) fn punch(file: &File, range: Range<u64>) -> io::Result<()> {
+pub(crate) fn punch(file: &File, range: Range<u64>) -> io::Result<()> {
     if range.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,9 @@ use crate::image::Image;
 use crate::oplog::{Op, OpKind, OpLog, Outcome};
 use crate::volume::{Ino, Mutation};
 
+/// Bytes of one discard, at most: `replay-log` leaves out those of more than 128 MiB where it has to write zeros.
+const DISCARD_MAX_BYTES: u64 = 64 << 20;
+
 /// A recording can't be written as a log of a disk.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -108,9 +111,9 @@ impl<W: Write> Writer<'_, W> {
         self.out.write_all(&block)
     }
 
-    /// A mark; a text that is too long for its sector is cut.
+    /// A mark; a text that is too long for its sector is cut. Readers expect a zero behind it.
     fn mark(&mut self, text: &[u8]) -> io::Result<()> {
-        let room = self.sector as usize - ENTRY_BYTES;
+        let room = self.sector as usize - ENTRY_BYTES - 1;
         self.entry(0..0, MARK, &text[..text.len().min(room)])
     }
 
@@ -169,7 +172,12 @@ impl<W: Write> Writer<'_, W> {
             return self.sectors(range, flags);
         }
         self.sectors(range.start..whole.start, flags)?;
-        self.entry(whole.start / self.sector..whole.end / self.sector, DISCARD | flags, &[])?;
+        let mut at = whole.start;
+        while at < whole.end {
+            let end = whole.end.min(at + DISCARD_MAX_BYTES);
+            self.entry(at / self.sector..end / self.sector, DISCARD | flags, &[])?;
+            at = end;
+        }
         self.sectors(whole.end..range.end, flags)
     }
 }

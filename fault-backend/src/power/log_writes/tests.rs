@@ -73,6 +73,40 @@ fn steps_come_back_as_the_marks_that_they_became_and_other_files_stay_out() {
 }
 
 #[test]
+fn a_discard_is_in_pieces_that_replay_log_does_not_leave_out() {
+    let (len, mib) = (300 << 20, 1 << 20);
+    let mut log = OpLog::default();
+    push(&mut log, Mutation::Punch { ino: DISK, range: 100..len });
+    let mut out = Cursor::new(Vec::new());
+    export(&log, DISK, &Image::new(len), 512, &mut out).unwrap();
+    let back = import(&mut out.into_inner().as_slice(), DISK, len).unwrap();
+    let ranges: Vec<_> = back.ops.iter().filter_map(|op| op.range()).collect();
+    assert_eq!(ranges.first(), Some(&(0..512)), "what is no whole sector is written");
+    assert!(ranges[1..].iter().all(|range| range.end - range.start <= 128 * mib), "{ranges:?}");
+    assert!(ranges.is_sorted_by(|a, b| a.end == b.start), "{ranges:?}");
+    assert_eq!(ranges.last().map(|range| range.end), Some(len));
+}
+
+#[test]
+fn entries_come_one_by_one_up_to_the_first_that_makes_no_sense() {
+    let mut log = OpLog::default();
+    write(&mut log, 512, 512, 7);
+    flush(&mut log, None);
+    write(&mut log, 1024, 512, 8);
+    let mut bytes = exported(&log, 512);
+    // Super block, mark, write and its data, flush: the flags of the second write.
+    bytes[5 * 512 + 16] = 0x80;
+    let mut entries = Entries::open(bytes.as_slice(), LEN).unwrap();
+    let mut next =
+        || entries.next().map(|entry| entry.map(|entry| (entry.number, entry.flush, entry.action)));
+    assert_eq!(next().unwrap().unwrap(), (1, false, EntryAction::Mark("start".to_owned())));
+    assert_eq!(next().unwrap().unwrap(), (2, false, EntryAction::Write { offset: 512, data: vec![7; 512] }));
+    assert_eq!(next().unwrap().unwrap(), (3, true, EntryAction::Nothing));
+    assert!(matches!(next(), Some(Err(ImportError::Malformed { entry: 4, .. }))));
+    assert!(next().is_none(), "nothing behind it is believed");
+}
+
+#[test]
 fn what_a_disk_cannot_do_is_refused() {
     let export_one = |mutation, sector| {
         let mut log = OpLog::default();
