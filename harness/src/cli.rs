@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, in words. What the words lead to is in [`crate::commands`].
 
+mod interchange;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use fault_backend::power::{
 };
 use reports::{ColorChoice, Model};
 use scenarios::model::{Accept, ScratchPolicy};
+
+pub use interchange::{ExportArgs, ImportArgs, LogFormat, ReplayLogArgs};
 
 use crate::sweep::points::Torn;
 use crate::sweep::shard::Shard;
@@ -59,16 +63,6 @@ Examples:
   killpoint exec --image fs.img --resume 'e2fsck -fy {image}; resize2fs {image} 20M' -- resize2fs fs.img 20M
   killpoint exec --volume db --check 'sqlite3 {volume}/a.db \"pragma integrity_check\" | grep -qx ok' -- ./load.sh";
 
-const EXPORT_EXAMPLES: &str = "\
-Examples:
-  killpoint export runs/sgdisk-new-20260101-120000#F1 --out finding
-  sh scenarios/replay-finding.sh finding         the finding again, by the script that ships";
-
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  killpoint import vm.log --image before.img --resume 'e2fsck -fy {image}' --model kill,power
-  killpoint import vm.log --image before.img --resume ./again.sh --check 'fsck.fat -n {image}'";
-
 const PREFLIGHT_EXAMPLES: &str = "\
 Examples:
   killpoint preflight sgdisk-new
@@ -108,10 +102,10 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Repro(ReproArgs),
     /// Write one finding into a directory, to be replayed without killpoint
-    #[command(after_help = format!("{EXPORT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", interchange::EXPORT_EXAMPLES))]
     Export(ExportArgs),
     /// Judge every crash point of a run that was recorded elsewhere, as a dm-log-writes log
-    #[command(after_help = format!("{IMPORT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", interchange::IMPORT_EXAMPLES))]
     Import(ImportArgs),
     /// Do to an image what a dm-log-writes log says, and print its marks
     ReplayLog(ReplayLogArgs),
@@ -478,85 +472,6 @@ pub struct ReproArgs {
     /// Output.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// Arguments of `export`.
-#[derive(Clone, Debug, Args)]
-pub struct ExportArgs {
-    /// Token of a finding, `kp1:…`, or a run directory and a finding's id, `DIR#F1`
-    pub token: String,
-    /// Directory that is made; it must not exist, or be empty
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Format of the logs
-    #[arg(long, value_enum, default_value_t = LogFormat::LogWrites)]
-    pub format: LogFormat,
-    /// The scenario's file, where it does not ship
-    #[arg(long, value_name = "FILE")]
-    pub scenario: Option<String>,
-    /// Run the command that a token carries without asking
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Directory in which the working area is made and removed [default: /dev/shm where there is room]
-    #[arg(long, value_name = "DIR")]
-    pub work_dir: Option<PathBuf>,
-}
-
-/// Format of an exported log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// That of the kernel's dm-log-writes target, which xfstests' `replay-log` reads.
-    LogWrites,
-}
-
-/// Arguments of `import`.
-#[derive(Clone, Debug, Args)]
-pub struct ImportArgs {
-    /// The log: of dm-log-writes, QEMU's blklogwrites, or `killpoint export`
-    pub log: PathBuf,
-    /// The image as it was when the log began; it is only read
-    #[arg(long, value_name = "BASE")]
-    pub image: PathBuf,
-    /// Shell command that resumes after a crash (repeatable, in order); {image} names the image [default: the log again,
-    /// which mends all that it writes]
-    #[arg(long, value_name = "CMD")]
-    pub resume: Vec<String>,
-    /// Shell command that checks what is left: exit 0 passes, 77 could not look (repeatable); {image} is a copy
-    #[arg(long, value_name = "CMD")]
-    pub check: Vec<String>,
-    /// What may be left: what the whole log leaves (new), what was there before (old), or either
-    #[arg(long, value_name = "old,new", value_delimiter = ',', default_value = "new", value_parser = parse_accept)]
-    pub accept: Vec<Accept>,
-    /// Bytes that need not be equal: `unallocated` or `0x1000+512` (repeatable)
-    #[arg(long, value_name = "MASK")]
-    pub mask: Vec<String>,
-    /// Partition, by label or number, that must stay as it is (repeatable)
-    #[arg(long, value_name = "PARTITION")]
-    pub untouched: Vec<String>,
-    /// Exit codes that the commands may have
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
-    pub exit: Vec<i32>,
-    /// Limit of one run
-    #[arg(long, value_name = "TIME", default_value = "120s")]
-    pub time_limit: String,
-    /// What is looked at.
-    #[command(flatten)]
-    pub points: PointArgs,
-    /// Places.
-    #[command(flatten)]
-    pub place: PlaceArgs,
-    /// Output.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// Arguments of `replay-log`.
-#[derive(Clone, Debug, Args)]
-pub struct ReplayLogArgs {
-    /// The log
-    pub log: PathBuf,
-    /// Image file that is written to
-    pub image: PathBuf,
 }
 
 /// Arguments of `report`.

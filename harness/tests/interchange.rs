@@ -253,7 +253,8 @@ fn refused() -> Result<(), Failed> {
         assert!(!bench.dir.path().join("out").exists(), "{said}");
         assert_eq!(hidden(&bench), Vec::<PathBuf>::new(), "{said}");
     }
-    for what in ["run#F99", "kp1:nothing", "nowhere#F1"] {
+    let hook = "kp1:mixed-layout@small:hook:0123456789abcdef:s1:grow:a37k:0123456789abcdef:fedcba9876543210";
+    for what in ["run#F99", "kp1:nothing", "nowhere#F1", hook] {
         let exported = killpoint(&bench, &["export", what, "--out", "out", "--yes"]);
         assert!(matches!(code(&exported), Some(2 | 5)), "{what}: {}", text_of(&exported));
     }

@@ -16,7 +16,7 @@ pub(super) fn barriers(args: BarriersArgs) -> Result<Exit, Error> {
         SeamChoice::InProcess => return Err(Error::NotRecorded),
         _ => ToolArgs { seam: SeamChoice::Fuse, ..args.tool.clone() },
     };
-    let (mut loaded, setting) = load(&[args.scenario.clone()], &tool, &args.place, &args.output)?;
+    let (mut loaded, setting) = load(std::slice::from_ref(&args.scenario), &tool, &args.place, &args.output)?;
     let Loaded { resolved, programs, .. } = loaded.pop().ok_or(Error::NotRecorded)?;
     let seed = args.seed.unwrap_or_else(|| rand::rng().next_u64());
     let jobs = args.jobs.map_or(setting.cpus.len(), |jobs| jobs as usize);

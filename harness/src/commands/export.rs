@@ -1,6 +1,6 @@
 //! `export`: one finding as files that can be replayed without killpoint.
 
-use reports::{ColorChoice, Exit, Stream};
+use reports::{ColorChoice, Exit, Seam, Stream};
 
 use super::print;
 use super::repro::{named, ready};
@@ -13,6 +13,9 @@ use crate::repro;
 pub(super) fn export(args: ExportArgs) -> Result<Exit, Error> {
     let LogFormat::LogWrites = args.format;
     let (token, kept) = named(&args.token)?;
+    if token.seam != Seam::Fuse {
+        return Err(Error::NotRecorded);
+    }
     export::check(&token, &args.out)?;
     let (loaded, setting) = ready(&token, &asked(&args))?;
     let Loaded { resolved, programs, .. } = loaded;

@@ -134,7 +134,7 @@ pub(super) fn kept_lines(past: &Past, ino: Ino) -> String {
 
 fn kind_of(mutation: &Mutation, fua: bool) -> &'static str {
     match mutation {
-        Mutation::Write { .. } if fua => "write,f",
+        Mutation::Write { .. } if fua => "forced",
         Mutation::Write { .. } => "write",
         Mutation::Punch { .. } => "discard",
         Mutation::Zero { .. } => "zero",

@@ -108,7 +108,8 @@ Files
 base.img              the file before the run
 run.log               the whole recorded run as a dm-log-writes log (sectors of SECTOR bytes), with a mark for each step
 crash.log             what of it is there at the crash; behind the mark `REST` stands what no whole op leaves
-kept.txt              what became of each op: kept, lost, torn (a part is there), failed (it had answered an error)
+kept.txt              what became of each op: kept, lost, torn (a part is there), failed (it had answered an error); a write
+                      that is durable once it completed is called forced
 state.sha256          the file at the crash
 uninterrupted.sha256  the file after a run that nothing cut
 resume.sh             resumes on a folder with the file: resume.sh VOLUME SCRATCH
