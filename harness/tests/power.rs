@@ -10,26 +10,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::text_of;
+use common::{Bench, text_of};
 use serde_json::Value;
 
 /// A folder for the results of some sweeps.
-struct Place(tempfile::TempDir);
+struct Place(Bench);
 
 impl Place {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(Bench::new())
     }
 
     fn dir(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.dir.path().join(name)
     }
 
     /// Runs killpoint with its results in a folder of this name.
     fn run(&self, name: &str, arguments: &[&str]) -> Output {
         let mut killpoint = Command::new(env!("CARGO_BIN_EXE_killpoint"));
         killpoint.args(arguments[..1].iter()).arg("--run-dir").arg(self.dir(name));
-        killpoint.args(["--no-progress"]).args(&arguments[1..]).current_dir(self.0.path());
+        killpoint.args(["--no-progress"]).args(&arguments[1..]).current_dir(self.0.dir.path());
         let output = killpoint.output().unwrap();
         let text = text_of(&output);
         assert!(!text.contains("FUSE seam can't be used"), "this test needs FUSE: {text}");

@@ -56,6 +56,8 @@ fn sweep(points: u64) -> Stream {
             faults: format!("a{op}k"),
             op,
             torn_bytes: is_torn.then_some(4096),
+            ordinal: 0,
+            acks: 0,
             step: step.clone(),
             region: if op % 7 == 0 { "flush".to_owned() } else { region.clone() },
             content_id: format!("{op:032x}"),

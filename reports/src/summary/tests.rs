@@ -116,9 +116,9 @@ fn findings_are_told_by_kind_and_unexpected_ones_first() {
 /// A command of one's own is swept as a scenario is.
 #[test]
 fn the_claim_of_an_exec_is_one_of_a_sweep() {
-    let exec = claim(|report| report.command = Some(crate::Command::Exec));
+    let exec = claim(|report| report.command = Some(Command::Exec));
     assert_eq!(exec, claim(|_| ()));
-    assert!(claim(|report| report.command = Some(crate::Command::Run)).contains("2 of 2 kills landed"));
+    assert!(claim(|report| report.command = Some(Command::Run)).contains("2 of 2 kills landed"));
 }
 
 #[test]
