@@ -87,7 +87,7 @@ impl Screen<'_> {
             covered(&report.coverage.by_model).map(|text| ("Covered", text)),
             covered(&report.coverage.by_region).map(|text| ("Regions", text)),
             merged(report).map(|text| ("Merged", text)),
-            judged_once(report).map(|text| ("Once", text)),
+            judged_once(report).filter(|_| self.is_sweep).map(|text| ("Once", text)),
             closure(report).map(|text| ("Closure", text)),
             Some(("Interior", interior)),
             Some(("Copies", copies)),
