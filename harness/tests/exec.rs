@@ -171,7 +171,7 @@ fn what_is_no_image_or_in_use_is_refused_before_anything_is_made() {
         (&["--volume", "/proc"], 2, "mount point"),
         (&["--image", "."], 2, "--volume"),
         (&[], 2, "--image"),
-        (&["--image", image.to_str().unwrap(), "--mask", "everything"], 2, "everything"),
+        (&["--image", image.to_str().unwrap(), "--mask", "anything"], 2, "anything"),
         (&["--image", image.to_str().unwrap(), "--time-limit", "soon"], 2, "soon"),
         (&["--image", image.to_str().unwrap(), "--untouched", "root"], 2, "root"),
     ] {

@@ -87,7 +87,7 @@ fn swept() -> Bench {
     let bench = Bench::new();
     let options = ["--model", "power", "--atomic-unit", "write", "--seed", "1", "--no-progress"];
     let output = output(bench.killpoint("sweep", &["sgdisk-new"]).args(options));
-    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
+    assert_eq!(code(&output), Some(0), "all of it is expected: {}", text_of(&output));
     bench
 }
 
