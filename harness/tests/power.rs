@@ -233,4 +233,8 @@ fn files_of_a_mounted_file_system_are_whole_where_they_were_flushed_and_may_be_e
     let report = place.report(&format!("ext4-rename-unsynced{}", options.concat()));
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().any(|finding| finding["oracle"] == "old or new"), "{}", text_of(&output));
+    // The kernel writes something else in the next run, but the state is kept.
+    let kept = format!("{}#F1", place.dir(&format!("ext4-rename-unsynced{}", options.concat())).display());
+    let output = place.run("kept", &["repro", &kept]);
+    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
 }

@@ -21,6 +21,9 @@ fn main() -> ExitCode {
             trials.push(trial(format!("image::{name}"), name, move || no_point_is_a_finding(name)));
             continue;
         }
+        if is_mounted(name) {
+            continue;
+        }
         if shipped.is_open() {
             trials.push(trial(format!("open::{name}"), name, move || finds_what_is_expected(name)));
             continue;
@@ -170,6 +173,12 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Whether the kernel writes, below a file system that it mounts: something else every time, so that neither live kills nor
+/// tokens can be compared. The tests of power cuts sweep these.
+fn is_mounted(scenario: &str) -> bool {
+    scenario.starts_with("ext4-rename")
 }
 
 /// Every op of a tool of ours that writes files, and a sample of the places inside its writes.

@@ -25,7 +25,8 @@ macro_rules! open {
 
         #[test]
         fn every_open_scenario_that_ships_is_among_these_tests() {
-            let open: Vec<_> = shipped().iter().filter(|shipped| shipped.is_open()).map(|shipped| shipped.name).collect();
+            let open = shipped().iter().filter(|shipped| shipped.is_open()).map(|shipped| shipped.name);
+            let open: Vec<_> = open.filter(|name| !runs_killpoint(name)).collect();
             assert_eq!(open, [$($name),*]);
         }
     };
@@ -35,12 +36,23 @@ open! {
     growpart_is_sound: "growpart",
     ntfsresize_is_sound: "ntfsresize",
     qemu_img_snapshot_is_sound: "qemu-img-snapshot",
+    rename_synced_is_sound: "rename-synced",
+    rename_unsynced_is_sound: "rename-unsynced",
     resize2fs_grow_is_sound: "resize2fs-grow",
     resize2fs_shrink_is_sound: "resize2fs-shrink",
     sgdisk_delete_is_sound: "sgdisk-delete",
     sgdisk_grown_is_sound: "sgdisk-grown",
     sgdisk_new_is_sound: "sgdisk-new",
     sgdisk_type_is_sound: "sgdisk-type",
+    sqlite_async_is_sound: "sqlite-async",
+    sqlite_delete_is_sound: "sqlite-delete",
+    sqlite_wal_is_sound: "sqlite-wal",
+}
+
+/// Scenarios of mounted file systems run killpoint itself, which this package does not have: the harness's tests of power cuts
+/// sweep them.
+fn runs_killpoint(name: &str) -> bool {
+    load(name, None).unwrap().scenario.phase.iter().any(|phase| phase.run[0] == "killpoint")
 }
 
 /// Folders of one scenario.
@@ -105,11 +117,13 @@ fn check(name: &str) {
     assert!(content(&start) == content(&bench.fixture("again")), "the fixture differs in another second");
     let volume = bench.path("volume");
     copy(&start, &volume);
+    let mut acks = Vec::new();
     for phase in &bench.resolved.scenario.phase {
-        let expect = |words: &[String], exits: &[i32]| {
+        let mut expect = |words: &[String], exits: &[i32]| {
             let output = bench.run(words, &volume, &[]);
             let exit = output.status.code().unwrap();
             assert!(exits.contains(&exit), "{words:?}: {}\n{}", output.status, said(&output));
+            acks.extend(acknowledged(phase.ack_pattern.as_deref(), &output));
             exit
         };
         expect(&phase.run, &phase.run_exit);
@@ -121,9 +135,11 @@ fn check(name: &str) {
             expect(words, phase.resume_exit.get(place).unwrap_or(&phase.run_exit));
         }
     }
+    let acks = PathBuf::from(acks.join("\n"));
     for oracle in &bench.resolved.scenario.oracle {
         if let Oracle::Command { name, run, pass, prove, .. } = oracle {
-            let ask = || bench.run(run, &volume, &[("start", &start), ("baseline", &volume)]);
+            let more = [("start", start.as_path()), ("baseline", &volume), ("acks", &acks)];
+            let ask = || bench.run(run, &volume, &more);
             let answer = ask();
             assert!(pass.contains(&answer.status.code().unwrap()), "{name}: {}", said(&answer));
             let sound = bench.path("sound");
@@ -136,6 +152,14 @@ fn check(name: &str) {
             fs::rename(&sound, &volume).unwrap();
         }
     }
+}
+
+/// What a run acknowledged.
+fn acknowledged(pattern: Option<&str>, output: &Output) -> Vec<String> {
+    let Some(pattern) = pattern else { return Vec::new() };
+    let pattern = regex::Regex::new(pattern).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter_map(|line| Some(pattern.captures(line)?[1].to_owned())).collect()
 }
 
 fn said(output: &Output) -> String {

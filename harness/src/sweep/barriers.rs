@@ -32,11 +32,7 @@ pub fn barriers(
     most: usize,
     stream: &mut Stream,
 ) -> Result<(), Error> {
-    let mut courses = Vec::new();
-    for index in 0..prepared.phases.len() {
-        let known = prepared.phases[index].known.clone();
-        courses.push(Course::chart(&mut prepared.ground, index, known, plan)?);
-    }
+    let courses = super::charts(prepared, plan, stream)?;
     let workers = Workers::start(prepared, cpus, plan.jobs)?;
     for course in &courses {
         // Contents that pass, whichever flush is ignored.

@@ -370,7 +370,7 @@ impl<'a> Explorer<'a> {
 
     fn judged(&mut self, candidate: Candidate, follow: Follow, verdict: Verdict) -> Result<(), Error> {
         let (judged, known_to_open) = match verdict {
-            Verdict::Ticket(ticket) => (ticket.wait()?, None),
+            Verdict::Ticket(ticket) => (self.with_missing_flush(ticket.wait()?, &candidate.label), None),
             Verdict::Earlier(known) => (known.judged, known.opened),
         };
         self.known.insert(candidate.key(), judged.sample.clone());
@@ -388,12 +388,22 @@ impl<'a> Explorer<'a> {
         self.tell(candidate.label, point, judged, (crash, past))
     }
 
+    /// Says of what a power cut broke which flush would have ruled it out.
+    fn with_missing_flush(&self, mut judged: Judged, label: &Label) -> Judged {
+        let cut = label.kills.last().filter(|_| !judged.judgement.verdict.is_pass());
+        let missing = cut.and_then(|kill| missing(self.course, kill.power.as_ref()?, kill.done));
+        if let Some(missing) = missing {
+            judged.judgement.explain = format!("{}\n{missing}", judged.judgement.explain);
+        }
+        judged
+    }
+
     /// Emits a point that was judged, and what follows from its verdict.
     fn tell(
         &mut self,
         label: Label,
         mut point: Point,
-        mut judged: Judged,
+        judged: Judged,
         (crash, past): (String, Option<Vec<Past>>),
     ) -> Result<(), Error> {
         point.verdict = Some(judged.judgement.verdict);
@@ -401,12 +411,6 @@ impl<'a> Explorer<'a> {
             self.failed_cuts.push(label.op);
         }
         point.wall_ms = judged.judgement.wall_ms;
-        if let Some(kill) = label.kills.last().filter(|_| !judged.judgement.verdict.is_pass())
-            && let Some(missing) =
-                kill.power.as_ref().and_then(|state| missing(self.course, state, kill.done))
-        {
-            judged.judgement.explain = format!("{}\n{missing}", judged.judgement.explain);
-        }
         // A name that is no text is none that can be told; the state then stands for itself alone.
         let text = |name: &OsString| name.to_str().map(str::to_owned);
         point.asked = judged.asked.as_ref().and_then(|asked| {

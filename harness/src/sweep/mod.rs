@@ -93,25 +93,13 @@ pub fn sweep(
     stream: &mut Stream,
 ) -> Result<(), Error> {
     let deadline = plan.budget.map(|budget| Instant::now() + budget);
-    let mut courses = Vec::new();
-    for index in 0..prepared.phases.len() {
-        let known = prepared.phases[index].known.clone();
-        if known.varies == Varies::Mapped {
-            let what = format!(
-                "phase `{}`: it writes through a shared mapping, whose pages survive a kill at times of the kernel's \
-                 choice",
-                known.phase.name
-            );
-            stream.emit(&Event::NotTested { what })?;
-            continue;
-        }
-        let course = Course::chart(&mut prepared.ground, index, known, plan)?;
+    let courses = charts(prepared, plan, stream)?;
+    for course in &courses {
         stream.emit(&Event::Sweep {
             phase: course.known.phase.name.clone(),
             ops: course.log.len(),
             lots: course.points.lots.clone(),
         })?;
-        courses.push(course);
     }
     let workers = Workers::start(prepared, cpus, plan.jobs)?;
     let mut left = 0;
@@ -132,6 +120,25 @@ pub fn sweep(
         recorder.vanished(&phases, &plan.models, stream)?;
     }
     Ok(())
+}
+
+/// The courses of the phases that can be judged from a recording.
+fn charts(prepared: &mut Prepared, plan: &Plan, stream: &mut Stream) -> Result<Vec<Course>, Error> {
+    let mut courses = Vec::new();
+    for index in 0..prepared.phases.len() {
+        let known = prepared.phases[index].known.clone();
+        if known.varies == Varies::Mapped {
+            let what = format!(
+                "phase `{}`: it writes through a shared mapping, whose pages survive a kill at times of the kernel's \
+                 choice",
+                known.phase.name
+            );
+            stream.emit(&Event::NotTested { what })?;
+            continue;
+        }
+        courses.push(Course::chart(&mut prepared.ground, index, known, plan)?);
+    }
+    Ok(courses)
 }
 
 impl Course {
