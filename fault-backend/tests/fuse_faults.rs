@@ -11,10 +11,11 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fault_backend::fuse::{Run, Slot};
+use fault_backend::fuse::{Run, Slot, Wiring};
 use fault_backend::{Outcome, Point, Replay, Volume};
 use fuse_support::*;
 use nix::errno::Errno;
@@ -167,7 +168,7 @@ fn a_dropped_flush_succeeds_and_ends_no_epoch() {
 }
 
 #[test]
-fn a_signal_comes_before_its_op_which_happens() {
+fn a_signal_comes_when_its_op_has_happened_and_is_not_answered_yet() {
     let mount = Mount::new();
     let (run, calls) = mount.record(&start(), "sigTERM@1,sigINT@3", |at| write_carefully(at).unwrap());
     assert_eq!(*calls.signals.lock().unwrap(), [Signal::SIGTERM as i32, Signal::SIGINT as i32]);
@@ -178,6 +179,30 @@ fn a_signal_comes_before_its_op_which_happens() {
     let (run, status) = mount.run(&Volume::new(), begin, &mut sh(script));
     assert_eq!((status.code(), bytes(&run.volume, "note")), (Some(3), b"caught\n".to_vec()));
     assert!(is_file(&run.volume, "file-3") && !is_file(&run.volume, "file-4"));
+
+    // Whoever is told of the signal and lets nothing pass from then on finds the op done, and the tool still waiting.
+    let (told, waits) = mpsc::channel();
+    let (go, answers) = mpsc::channel::<()>();
+    let answers = Mutex::new(answers);
+    let signal = move |_| {
+        told.send(()).unwrap();
+        answers.lock().unwrap().recv().unwrap();
+    };
+    mount.seam.load(Slot::Work, start());
+    let wiring = Wiring { signal: Arc::new(signal), ..Calls::default().wiring() };
+    mount.seam.begin(Run { plan: "sigTERM@1".parse().unwrap(), ..Run::new(wiring) });
+    let at = mount.work();
+    let writer = thread::spawn(move || {
+        let disk = OpenOptions::new().write(true).open(at.join("disk")).unwrap();
+        disk.write_all_at(b"there", 0)
+    });
+    waits.recv().unwrap();
+    mount.seam.freeze();
+    assert!(!writer.is_finished());
+    go.send(()).unwrap();
+    writer.join().unwrap().unwrap();
+    let run = mount.seam.end().unwrap();
+    assert!(bytes(&run.volume, "disk").starts_with(b"there"));
 }
 
 #[test]
