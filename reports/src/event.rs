@@ -393,6 +393,8 @@ pub struct EpochClaim {
     pub epoch: u32,
     /// Ops in it that change the volume.
     pub ops: u64,
+    /// Every subset at every cut was looked at.
+    pub exhaustive: bool,
     /// Which subsets of them were looked at, in words.
     pub looked_at: String,
     /// What it says of the rest that none of the samples fails, in words; none where nothing was sampled.

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use fault_backend::oplog::OpLog;
-use fault_backend::power::{DeviceProfile, Durability, EpochClaim, Power, PowerOptions, PowerState};
+use fault_backend::power::{
+    Coverage, DeviceProfile, Durability, EpochClaim, Power, PowerOptions, PowerState,
+};
 use reports::event::AT_END;
 use reports::{Event, Model};
 
@@ -84,7 +86,8 @@ pub(super) fn count(course: &Course, plan: &Plan, points: &mut Points) -> Result
 /// What is said of each epoch once all of it was looked at.
 fn claim(claim: &EpochClaim, failed: u64) -> reports::EpochClaim {
     let (looked_at, bound) = (claim.coverage.looked_at(), claim.coverage.bound());
-    reports::EpochClaim { epoch: claim.epoch, ops: claim.ops, looked_at, bound, failed }
+    let exhaustive = matches!(claim.coverage, Coverage::Exhaustive { .. });
+    reports::EpochClaim { epoch: claim.epoch, ops: claim.ops, exhaustive, looked_at, bound, failed }
 }
 
 impl Explorer<'_> {

@@ -112,8 +112,15 @@ fn model() -> impl Strategy<Value = Model> {
 }
 
 fn epoch() -> impl Strategy<Value = EpochClaim> {
-    (any::<u32>(), any::<[u64; 2]>(), text(), prop::option::of(text())).prop_map(
-        |(epoch, [ops, failed], looked_at, bound)| EpochClaim { epoch, ops, looked_at, bound, failed },
+    (any::<u32>(), any::<[u64; 2]>(), any::<bool>(), text(), prop::option::of(text())).prop_map(
+        |(epoch, [ops, failed], exhaustive, looked_at, bound)| EpochClaim {
+            epoch,
+            ops,
+            exhaustive,
+            looked_at,
+            bound,
+            failed,
+        },
     )
 }
 

@@ -164,8 +164,7 @@ fn power(report: &Report) -> Vec<String> {
     const SHOWN: usize = 3;
     let mut lines = Vec::new();
     for PhaseClaims { phase, epochs } in &report.power {
-        let (bounded, exhausted): (Vec<_>, Vec<_>) =
-            epochs.iter().partition(|epoch| epoch.looked_at.starts_with("every cut"));
+        let (bounded, exhausted): (Vec<_>, Vec<_>) = epochs.iter().partition(|epoch| !epoch.exhaustive);
         let failed: u64 = exhausted.iter().map(|epoch| epoch.failed).sum();
         if !exhausted.is_empty() {
             let how = if failed == 0 { "no failure".to_owned() } else { fail(failed) };
