@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 const PREFIX: &str = "killpoint-work-";
 const LOCK_FILE: &str = "lock";
+const UNNAMED_LOCK_FILE: &str = "lock.new";
 const MEMORY: &str = "/dev/shm";
 
 /// An area of our own, removed on drop.
@@ -76,9 +77,7 @@ impl WorkDir {
             let path = parent.join(format!("{PREFIX}{}-{ordinal}", Pid::this()));
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let lock = File::create(path.join(LOCK_FILE)).map_err(error)?;
-                    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-                        .map_err(|(_, errno)| error(errno.into()))?;
+                    let lock = locked(&path).map_err(error)?;
                     return Ok(Self { path, full_below_bytes, _lock: lock });
                 }
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
@@ -111,6 +110,16 @@ impl Drop for WorkDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// The lock of an area. It has its name only once it is locked: another campaign that looks for abandoned areas at this
+/// very moment would take it for free.
+fn locked(area: &Path) -> io::Result<Flock<File>> {
+    let unnamed = area.join(UNNAMED_LOCK_FILE);
+    let lock =
+        Flock::lock(File::create(&unnamed)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    fs::rename(unnamed, area.join(LOCK_FILE))?;
+    Ok(lock)
 }
 
 /// Bytes that an unprivileged process could still write below a path.
@@ -157,6 +166,21 @@ mod tests {
         assert!(first.path().exists() && second.path().exists(), "a living owner's area stays");
         drop((first, second));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn areas_made_at_once_do_not_remove_each_other() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let area = WorkDir::create(Some(parent.path()), 1, 0).unwrap();
+                        assert!(area.path().join(LOCK_FILE).exists());
+                    }
+                });
+            }
+        });
     }
 
     #[test]

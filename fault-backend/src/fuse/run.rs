@@ -102,7 +102,12 @@ impl Shared {
 
     /// Makes a change that is no op, since no content tells it: times.
     pub(super) fn unrecorded(&self, slot: Slot, mutation: Mutation) -> Result<Done, Errno> {
-        quietly(self.lock().content_mut(slot), &Change::Mutation(mutation))
+        let mut state = self.lock();
+        let done = quietly(state.content_mut(slot), &Change::Mutation(mutation));
+        if slot == Slot::Work && state.content(slot).closed {
+            return Err(refused(state));
+        }
+        done
     }
 
     /// Makes a change, as an op where the slot is the tool's and a run is on.
@@ -131,13 +136,7 @@ impl Shared {
     ) -> Result<Done, Errno> {
         let Asked { wiring, progress, caller, .. } = asked;
         if state.late(asked.run) {
-            let mut active = state.run.as_mut().filter(|active| active.id == asked.run);
-            let cut_now = active.as_mut().is_some_and(|active| active.cut_at_first_op());
-            drop(state);
-            if cut_now {
-                (wiring.kill)();
-            }
-            return Err(Errno::EIO);
+            return Err(refused(state));
         }
         check(&state, &change)?;
         let verdict = state.ask_plan(&change, caller, &progress.step);
@@ -196,7 +195,7 @@ impl Shared {
         if !verdict.delay.is_zero() {
             state = self.wait(state, asked.run, verdict.delay);
         }
-        if state.late(asked.run) { Err(Errno::EIO) } else { Ok(state) }
+        if state.late(asked.run) { Err(refused(state)) } else { Ok(state) }
     }
 
     /// Waits, unlocked, until the time is over or the run is cut or over.
@@ -211,6 +210,17 @@ impl Shared {
         }
         state
     }
+}
+
+/// What a change is answered that comes too late. Where the run was cut, its tool is killed before it hears of it: an
+/// error that no disk gave is nothing that a tool may see, print or act on.
+fn refused(mut state: Locked<'_>) -> Errno {
+    let kill = state.run.as_mut().and_then(|run| run.is_cut().then(|| run.wiring.kill.clone()));
+    drop(state);
+    if let Some(kill) = kill {
+        kill();
+    }
+    Errno::EIO
 }
 
 /// Makes a change that nobody counts.

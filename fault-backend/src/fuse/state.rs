@@ -95,11 +95,10 @@ impl Active {
         self.run.page_cache
     }
 
-    /// Whether this op is the one that a cut at the start waits for: true once.
-    pub(super) fn cut_at_first_op(&mut self) -> bool {
-        let cut = std::mem::take(&mut self.cut_at_start);
-        self.frozen |= cut;
-        cut
+    /// Whether the run is cut, be it that its first op, which has just come, is the one that the cut waited for.
+    pub(super) fn is_cut(&mut self) -> bool {
+        self.frozen |= std::mem::take(&mut self.cut_at_start);
+        self.frozen
     }
 
     /// Path of an inode, one of them where it has several names.
