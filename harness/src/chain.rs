@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fault_backend::footprint::Footprint;
 use fault_backend::fuse::Glances;
 use fault_backend::{Action, ContentId, Fault, OpLog};
 use reports::{CopyState, GptSample, Verdict};
@@ -107,6 +108,8 @@ pub struct Finished {
     pub resume: Option<Arc<OpLog>>,
     /// What it, and a further run where there was one, asked about the scratch directory, on a seam that sees that.
     pub glances: Option<Glances>,
+    /// What they read and overwrote, on a seam that sees that.
+    pub footprint: Option<Footprint>,
 }
 
 /// How one cut went.
@@ -255,7 +258,7 @@ impl<'a> Chain<'a> {
         let answers = phase.oracles.at_end(&ground.stage.look()?, told);
         let wall_ms = began.elapsed().as_millis() as u64;
         let judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
-        Ok(Finished { crashes, judgement, resume: None, glances: None })
+        Ok(Finished { crashes, judgement, resume: None, glances: None, footprint: None })
     }
 
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.
@@ -263,7 +266,7 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, mut acks, at_exit, decided } = self;
         if let Some(judgement) = decided {
-            return Ok(Finished { crashes, judgement, resume: None, glances: None });
+            return Ok(Finished { crashes, judgement, resume: None, glances: None, footprint: None });
         }
         let crash = match &finished {
             None => ground.stage.fuse().ok().map(|fuse| fuse.now().clone()),
@@ -295,12 +298,16 @@ impl<'a> Chain<'a> {
         };
         let at_end = phase.oracles.at_end(&look, Told { acks: &acks, exit });
         answers.extend(at_end.into_iter().map(|answer| (Asked::AtEnd, answer)));
-        let mut glances = attempt.glances.clone();
+        let (mut glances, mut footprint) = (attempt.glances.clone(), attempt.footprint.clone());
         if attempt.failure.is_none() && asks_for_idempotence(ground) {
             let (answer, again) = run_again(ground, phase)?;
             answers.push((Asked::AtEnd, answer));
             around.further = Some(ground.stage.look()?.memory.cloned());
-            glances = glances.zip(again).map(|(mut all, again)| {
+            footprint = footprint.zip(again.footprint).map(|(mut all, again)| {
+                all.then(&again);
+                all
+            });
+            glances = glances.zip(again.glances).map(|(mut all, again)| {
                 all.listed |= again.listed;
                 all.touched |= again.touched;
                 all.names.extend(again.names);
@@ -319,7 +326,7 @@ impl<'a> Chain<'a> {
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };
-        Ok(Finished { crashes, judgement, resume, glances })
+        Ok(Finished { crashes, judgement, resume, glances, footprint })
     }
 }
 
@@ -328,7 +335,7 @@ fn asks_for_idempotence(ground: &Ground) -> bool {
 }
 
 /// Oracle `idempotent`: a further run, whatever it answers, leaves every byte as it is.
-fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Option<Glances>), Error> {
+fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Attempt), Error> {
     let before = ground.stage.look()?.id;
     let job = Job { phase: &phase.known.phase, which: Which::Run, cut: None };
     let again = ground.stage.run(job, &mut |_, _| {})?;
@@ -337,7 +344,7 @@ fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Opti
     } else {
         Outcome::Failed { explain: "a further run changes the volume".to_owned() }
     };
-    Ok((Answer { oracle: "idempotent".to_owned(), outcome }, again.glances))
+    Ok((Answer { oracle: "idempotent".to_owned(), outcome }, again))
 }
 
 /// Looks at the crash state that is there.

@@ -82,8 +82,10 @@ fn point(op: u64, verdict: Verdict) -> Point {
         gpt: None,
         copies: BTreeMap::new(),
         merged: false,
+        unread: false,
         verdict: Some(verdict),
         asked: None,
+        overwrites: None,
         opened: None,
         wall_ms: 1,
     }

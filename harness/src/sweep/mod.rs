@@ -18,6 +18,8 @@ pub mod power;
 mod priority;
 pub mod regions;
 pub mod shard;
+mod spared;
+mod unread;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -163,8 +163,10 @@ fn point() -> impl Strategy<Value = Event> {
             gpt,
             copies,
             merged,
+            unread: !merged,
             verdict,
             asked,
+            overwrites: opened,
             opened,
             wall_ms: numbers.2,
         })
