@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fault_backend::fuse::Glances;
+use fault_backend::replay::{Point, Replay};
 use fault_backend::{Action, ContentId, Fault, OpLog};
 use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
@@ -27,7 +28,7 @@ use crate::prepare::PreparedPhase;
 use crate::process::End;
 use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
-use crate::store::{Past, Reached};
+use crate::store::{Past, Reached, StateError};
 use crate::token::TokenKill;
 use evidence::Around;
 
@@ -184,6 +185,40 @@ impl<'a> Chain<'a> {
         Ok(Step::Crashed(Box::new(state)))
     }
 
+    /// Puts the state there that the phase's recorded run had at a kill, without running it; whether there is such a
+    /// recording.
+    pub fn leap(&mut self, kill: &TokenKill) -> Result<bool, Error> {
+        let known = &self.phase.known;
+        let (Some(start), Some(log)) = (known.start.memory.clone(), known.log.clone()) else {
+            return Ok(false);
+        };
+        let Some(point) = point_of(&kill.fault, &log) else { return Ok(false) };
+        let (op, step) = match (&kill.fault, point) {
+            (Fault::AtOp(number, Action::KillBefore), _) => (number.saturating_sub(1), log.op(*number)),
+            (_, Point::After(number)) => (number, log.op(number)),
+            (_, Point::Torn { op: number, .. }) => (number.saturating_sub(1), log.op(number)),
+        };
+        let step = step.map_or("start", |op| &op.step).to_owned();
+        let mut volume = Replay::new(start, &log).state(point).map_err(StateError::Replay)?;
+        let told = log.acks_after(op, u32::try_from(known.acks.len()).unwrap_or(u32::MAX));
+        self.acks.extend(known.acks.iter().take(told as usize).cloned());
+        let fuse = self.ground.stage.fuse()?;
+        if kill.wipe {
+            fuse.without_scratch(&mut volume)?;
+        }
+        fuse.place_volume(volume);
+        let sample = sample(self.ground, self.phase, &self.acks)?;
+        let past = Past { log, at: Reached::Point(point), wiped: kill.wipe };
+        let crash = CrashState::of_point(kill.clone(), sample);
+        self.crashes.push(CrashState { step, past: Some(past), ..crash });
+        Ok(true)
+    }
+
+    /// What the runs so far acknowledged.
+    pub fn acks(&self) -> &[String] {
+        &self.acks
+    }
+
     /// Runs the phase with a fault that does not cut it. What it leaves is there to be resumed from.
     pub fn disturb(&mut self, fault: Fault) -> Result<(), Error> {
         let (Fault::AtOp(number, _) | Fault::FromOp(number, _)) = fault else {
@@ -325,6 +360,19 @@ impl<'a> Chain<'a> {
 
 fn asks_for_idempotence(ground: &Ground) -> bool {
     ground.resolved.scenario.oracle.iter().any(|oracle| matches!(oracle, Oracle::Idempotent {}))
+}
+
+/// The point of a recorded run at which a kill cuts it; none where the run has no such op.
+pub fn point_of(fault: &Fault, log: &OpLog) -> Option<Point> {
+    let point = match fault {
+        Fault::AtOp(op, Action::KillBefore) => Point::After(op.saturating_sub(1)),
+        Fault::AtOp(op, Action::KillAfter) => Point::After(*op),
+        Fault::AtOp(op, Action::KillTorn(sectors)) => {
+            Point::Torn { op: *op, bytes: log.op(*op)?.torn_sector_bytes(u64::from(*sectors)) }
+        }
+        _ => return None,
+    };
+    matches!(point, Point::After(op) | Point::Torn { op, .. } if op <= log.len()).then_some(point)
 }
 
 /// Oracle `idempotent`: a further run, whatever it answers, leaves every byte as it is.

@@ -310,7 +310,7 @@ impl Specimen<'_> {
 
     /// Whether the tool had said that it was done, so that nothing is resumed.
     fn is_done(&self) -> bool {
-        repro::ends_done(self.token)
+        repro::ends_done(&self.token.kills)
     }
 }
 

@@ -40,6 +40,7 @@ pub mod room;
 pub mod rundir;
 pub mod seam;
 pub mod seeds;
+pub mod shrink;
 pub mod stage;
 pub mod store;
 pub mod sweep;
