@@ -88,30 +88,40 @@ pub fn shrink(prepared: &mut Prepared, phase: usize, case: &Case, limits: Limits
     let mut trials = Trials::new(prepared, phase, case.outage.clone(), case.failure.clone(), limits);
     let Some(found) = search(&mut trials, &case.kills)? else { return Ok(Outcome::NotAgain) };
     let tries = trials.tries;
-    let Some((crashes, judgement)) = again(prepared, phase, case, &found.kills)? else {
+    let Some((crashes, judgement)) = once(prepared, phase, &found.kills, case.outage.as_ref())? else {
         return Ok(Outcome::NotLive);
     };
+    let failure = Failure { verdict: judgement.verdict, oracle: judgement.oracle.clone() };
+    if failure != case.failure {
+        return Ok(Outcome::NotLive);
+    }
     let (kills, complete) = (found.kills, found.complete);
-    Ok(Outcome::Shrunk(Box::new(Shrunk { kills, crashes, judgement, complete, tries, wall: began.elapsed() })))
+    Ok(Outcome::Shrunk(Box::new(Shrunk {
+        kills,
+        crashes,
+        judgement,
+        complete,
+        tries,
+        wall: began.elapsed(),
+    })))
 }
 
-/// Does it once more, as a reproduction does; none where it does not fail alike.
-fn again(
+/// Makes faults happen as a reproduction does; none where one of them did not land.
+pub fn once(
     prepared: &mut Prepared,
     phase: usize,
-    case: &Case,
     kills: &[TokenKill],
+    outage: Option<&Arc<Outage>>,
 ) -> Result<Option<(Vec<CrashState>, Judgement)>, Error> {
     let Prepared { phases, ground } = prepared;
     if let Ok(fuse) = ground.stage.fuse() {
         fuse.want_ends_alone(false);
     }
     let mut chain = Chain::begin(ground, &mut phases[phase])?;
-    if let Walked::NotLanded { .. } = walk(&mut chain, kills, case.outage.as_ref(), Begin::Live)? {
+    if let Walked::NotLanded { .. } = walk(&mut chain, kills, outage, Begin::Live)? {
         return Ok(None);
     }
     let Finished { crashes, judgement, .. } =
         if ends_done(kills) { chain.finish_durable() } else { chain.finish(None) }?;
-    let failure = Failure { verdict: judgement.verdict, oracle: judgement.oracle.clone() };
-    Ok((failure == case.failure).then_some((crashes, judgement)))
+    Ok(Some((crashes, judgement)))
 }

@@ -128,7 +128,8 @@ impl<S: Subject> Search<'_, S> {
                 let Some(state) = &kill.power else { return Ok(()) };
                 let mut dropped = state.dropped.clone();
                 dropped.drain(at..dropped.len().min(at + part));
-                let fewer = TokenKill { power: Some(PowerState { dropped, ..state.clone() }), ..kill.clone() };
+                let fewer =
+                    TokenKill { power: Some(PowerState { dropped, ..state.clone() }), ..kill.clone() };
                 if !self.better(self.with(place, fewer))? {
                     at += part;
                 }

@@ -56,7 +56,8 @@ fn less_of(kill: &TokenKill, op: u64, action: Action, log: Option<&OpLog>) -> Ve
         return Vec::new();
     };
     let pages = (1..write.pages()).map(|page| write.torn_sectors(page));
-    let fewer = pages.take_while(|less| *less < u64::from(sectors)).filter_map(|less| u32::try_from(less).ok());
+    let fewer =
+        pages.take_while(|less| *less < u64::from(sectors)).filter_map(|less| u32::try_from(less).ok());
     fewer.map(|less| TokenKill { fault: Fault::AtOp(op, Action::KillTorn(less)), ..kill.clone() }).collect()
 }
 
@@ -77,5 +78,9 @@ fn earlier_cuts(kill: &TokenKill, state: &PowerState, log: Option<&OpLog>) -> Ve
 fn first_of_step(op: u64, log: Option<&OpLog>) -> u64 {
     let Some(log) = log else { return 0 };
     let Some(step) = log.op(op).map(|op| &op.step) else { return op };
-    (1..op).rev().take_while(|earlier| log.op(*earlier).is_some_and(|op| op.step == *step)).last().unwrap_or(op)
+    (1..op)
+        .rev()
+        .take_while(|earlier| log.op(*earlier).is_some_and(|op| op.step == *step))
+        .last()
+        .unwrap_or(op)
 }

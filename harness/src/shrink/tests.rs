@@ -106,7 +106,10 @@ fn simpler_by_one(best: &[TokenKill]) -> Vec<Vec<TokenKill>> {
             Some(state) => {
                 for op in &state.dropped {
                     let dropped = state.dropped.iter().copied().filter(|other| other != op).collect();
-                    others.push(TokenKill { power: Some(PowerState { dropped, ..state.clone() }), ..kill.clone() });
+                    others.push(TokenKill {
+                        power: Some(PowerState { dropped, ..state.clone() }),
+                        ..kill.clone()
+                    });
                 }
                 let last = state.dropped.last().copied().unwrap_or(0);
                 for cut in last..state.cut {

@@ -107,7 +107,11 @@ impl<'a> Trials<'a> {
 /// None where more than the last crash state has a say.
 fn key_of(chain: &Chain<'_>, kills: &[TokenKill], done: bool) -> Option<Key> {
     let sound = |crash: &CrashState| {
-        crash.sample.answers.iter().all(|answer| matches!(answer.outcome, Outcome::Held | Outcome::RolledBack))
+        crash
+            .sample
+            .answers
+            .iter()
+            .all(|answer| matches!(answer.outcome, Outcome::Held | Outcome::RolledBack))
     };
     let cut = kills.iter().all(|kill| kill.power.is_some() || kill.fault.is_kill());
     let last = chain.crashes.last().filter(|_| cut && chain.crashes.iter().all(sound))?;
