@@ -69,7 +69,6 @@ fn started() -> impl Strategy<Value = Event> {
             options,
             shard,
             expected,
-            shrunk_from,
         })
     })
 }
