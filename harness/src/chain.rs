@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use fault_backend::fuse::Glances;
 use fault_backend::replay::{Point, Replay};
+use fault_backend::volume::Volume;
 use fault_backend::{Action, ContentId, Fault, OpLog};
 use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
@@ -106,6 +107,8 @@ pub struct Finished {
     pub judgement: Judgement,
     /// The recording of the run that went to the end, on a seam that records.
     pub resume: Option<Arc<OpLog>>,
+    /// What it left, on a seam that has that in memory; what is there now may be what a further run made of it.
+    pub result: Option<Volume>,
     /// What it, and a further run where there was one, asked about the scratch directory, on a seam that sees that.
     pub glances: Option<Glances>,
 }
@@ -214,6 +217,11 @@ impl<'a> Chain<'a> {
         Ok(true)
     }
 
+    /// The ground, with the state on it that the faults so far led to.
+    pub fn ground(&mut self) -> &mut Ground {
+        self.ground
+    }
+
     /// What the runs so far acknowledged.
     pub fn acks(&self) -> &[String] {
         &self.acks
@@ -290,7 +298,7 @@ impl<'a> Chain<'a> {
         let answers = phase.oracles.at_end(&ground.stage.look()?, told);
         let wall_ms = began.elapsed().as_millis() as u64;
         let judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
-        Ok(Finished { crashes, judgement, resume: None, glances: None })
+        Ok(Finished { crashes, judgement, resume: None, result: None, glances: None })
     }
 
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.
@@ -298,7 +306,7 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, mut acks, at_exit, decided } = self;
         if let Some(judgement) = decided {
-            return Ok(Finished { crashes, judgement, resume: None, glances: None });
+            return Ok(Finished { crashes, judgement, resume: None, result: None, glances: None });
         }
         let crash = match &finished {
             None => ground.stage.fuse().ok().map(|fuse| fuse.now().clone()),
@@ -323,7 +331,8 @@ impl<'a> Chain<'a> {
         acks.extend(attempt.acks());
         let resume = ground.stage.take_log();
         let look = ground.stage.look()?;
-        let mut around = Around { crash, result: look.memory.cloned(), further: None };
+        let result = look.memory.cloned();
+        let mut around = Around { crash, result: result.clone(), further: None };
         let exit = match attempt.run.end {
             End::Exited(code) => Some(code),
             _ => None,
@@ -354,7 +363,7 @@ impl<'a> Chain<'a> {
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };
-        Ok(Finished { crashes, judgement, resume, glances })
+        Ok(Finished { crashes, judgement, resume, result, glances })
     }
 }
 

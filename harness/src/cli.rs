@@ -402,6 +402,13 @@ pub struct ReproArgs {
     /// Run the command that a token carries without asking
     #[arg(short, long)]
     pub yes: bool,
+    /// Leave the crash state, what the resume made of it, and what an uninterrupted run leaves, as folders in a directory that
+    /// does not exist or is empty
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Stop at the crash state, say how to look at it, and go on after a line on standard input
+    #[arg(long)]
+    pub pause: bool,
     /// Places.
     #[command(flatten)]
     pub place: PlaceArgs,

@@ -22,6 +22,7 @@ pub mod ground;
 pub mod image;
 pub mod inspect;
 pub mod judge;
+pub mod keep;
 pub mod layout;
 pub mod mask;
 pub mod namespace;

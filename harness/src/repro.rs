@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use fault_backend::replay::Point;
+use fault_backend::volume::Volume;
 use reports::{Event, Stream};
 use scenarios::Resolved;
 
 use crate::chain::{Chain, CrashState, Finished, Step, sample};
 use crate::error::Error;
-use crate::ground::Setting;
+use crate::ground::{Ground, Setting};
 use crate::judge::Judgement;
 use crate::outage::Outage;
 use crate::prepare::{Known, Prepared, PreparedPhase, prepare};
@@ -19,11 +20,19 @@ use crate::stage::Cut;
 use crate::store::{self, Past, Reached};
 use crate::token::{self, Token, TokenKill};
 
+/// Sees the crash state before anything is resumed.
+pub type Crashed<'a> = &'a mut dyn FnMut(&mut Ground) -> Result<(), Error>;
+
 /// What a reproduction came to.
 #[derive(Clone, Debug)]
 pub enum Reproduced {
     /// The crash state was brought back, and this is what the resume made of it.
-    Judged(Judgement),
+    Judged {
+        /// What it is.
+        judgement: Judgement,
+        /// What the resume left, on a seam that has that in memory.
+        result: Option<Volume>,
+    },
     /// A kill did not land: the run was at its end before it.
     NotLanded {
         /// Which, from 1.
@@ -80,11 +89,12 @@ pub fn prepare_for(
     Ok(prepared)
 }
 
-/// Does again what the token says.
+/// Does again what the token says. `crashed` sees the crash state before anything is resumed.
 pub fn repro(
     token: &Token,
     prepared: &mut Prepared,
     recorder: &mut Recorder,
+    crashed: Crashed<'_>,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     let Prepared { phases, ground } = prepared;
@@ -117,11 +127,12 @@ pub fn repro(
         recorder.judged(ground, &place, &crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement, .. } =
+    crashed(chain.ground())?;
+    let Finished { crashes, judgement, result, .. } =
         if ends_done(&token.kills) { chain.finish_durable() } else { chain.finish(None) }?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
-    Ok(Reproduced::Judged(judgement))
+    Ok(Reproduced::Judged { judgement, result })
 }
 
 /// The phase that was made ready for a token.
@@ -206,7 +217,12 @@ pub enum Followed {
 }
 
 /// Judges the crash state that recorded runs lead to from the phase's start, without running the tool up to it.
-pub fn follow(token: &Token, past: &[Past], prepared: &mut Prepared) -> Result<Followed, Error> {
+pub fn follow(
+    token: &Token,
+    past: &[Past],
+    prepared: &mut Prepared,
+    crashed: Crashed<'_>,
+) -> Result<Followed, Error> {
     let Prepared { phases, ground } = prepared;
     let phase = last_of(phases, token)?;
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
@@ -223,7 +239,8 @@ pub fn follow(token: &Token, past: &[Past], prepared: &mut Prepared) -> Result<F
     if found != token.crash {
         return Ok(Followed::OtherState(found));
     }
-    let chain = Chain::begin_with(ground, phase, crashes, acks);
+    let mut chain = Chain::begin_with(ground, phase, crashes, acks);
+    crashed(chain.ground())?;
     let finished = if ends_done(&token.kills) { chain.finish_durable() } else { chain.finish(None) }?;
     Ok(Followed::Judged(finished))
 }
@@ -234,11 +251,12 @@ pub fn judge_kept(
     past: &[Past],
     prepared: &mut Prepared,
     recorder: &mut Recorder,
+    crashed: Crashed<'_>,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, last_of(&mut prepared.phases, token)?);
-    let Finished { crashes, judgement, .. } = match follow(token, past, prepared)? {
+    let Finished { crashes, judgement, result, .. } = match follow(token, past, prepared, crashed)? {
         Followed::Judged(finished) => finished,
         Followed::OtherState(found) => {
             return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
@@ -247,5 +265,5 @@ pub fn judge_kept(
     let ground = &mut prepared.ground;
     recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
-    Ok(Reproduced::Judged(judgement))
+    Ok(Reproduced::Judged { judgement, result })
 }

@@ -44,6 +44,8 @@ impl ShrinkArgs {
             token: self.token.clone(),
             scenario: self.scenario.clone(),
             yes: self.yes,
+            keep: None,
+            pause: false,
             place: self.place.clone(),
             output: self.output.clone(),
         }

@@ -1,10 +1,10 @@
-# Writes a result. It knows how often it was interrupted, and after the second time it leaves the wrong one.
+# Writes a result. It knows how often it was interrupted, up to twice, and after that it leaves the wrong one.
 cd "$1" || exit 1
-[ -e running ] && echo x >> interrupted
+[ -e running ] && if [ -e once ]; then : > twice; else : > once; fi
 : > running
 echo one > first
 result=right
-[ "$(cat interrupted 2>/dev/null | wc -l)" -ge 2 ] && result=wrong
+[ -e twice ] && result=wrong
 echo two > second
 echo $result > result
-rm -f interrupted running first second
+rm -f twice once running first second
