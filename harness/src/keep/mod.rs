@@ -97,6 +97,7 @@ impl Keeper {
             return Ok(());
         }
         let beside = self.wish.keep.as_deref().map_or_else(std::env::temp_dir, |out| parent(out).to_owned());
+        let beside = fs::canonicalize(&beside).map_err(Error::io(&beside))?;
         let folder = tempfile::Builder::new()
             .prefix(".killpoint-keep-")
             .permissions(Permissions::from_mode(0o755))
