@@ -295,9 +295,17 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, acks, .. } = self;
         let told = Told { acks: &acks, exit: phase.known.phase.run_exit.first().copied() };
-        let answers = phase.oracles.at_end(&ground.stage.look()?, told);
+        let look = ground.stage.look()?;
+        let answers = phase.oracles.at_end(&look, told);
         let wall_ms = began.elapsed().as_millis() as u64;
-        let judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
+        let mut judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
+        if !judgement.verdict.is_pass() && judgement.verdict != Verdict::NotMeasured {
+            let left = look.memory.cloned();
+            let around = Around { crash: left.clone(), result: left, further: None };
+            let oracle = &judgement.oracle;
+            judgement.evidence =
+                evidence::gather(&phase.known, &crashes, around, None, (oracle, Asked::AtCrash));
+        }
         Ok(Finished { crashes, judgement, resume: None, result: None, glances: None })
     }
 
@@ -359,7 +367,7 @@ impl<'a> Chain<'a> {
         }
         let evidence = match sum.verdict {
             verdict if verdict.is_pass() || verdict == Verdict::NotMeasured => None,
-            _ => evidence::gather(&phase.known, &crashes, around, resume.clone(), &sum),
+            _ => evidence::gather(&phase.known, &crashes, around, resume.clone(), (&sum.oracle, sum.asked)),
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };

@@ -121,6 +121,7 @@ fn scenario_of(bench: &Bench, scenario: &str) -> Result<String, Failed> {
             let text = std::fs::read_to_string(folder.join("gc-flood.toml"))?;
             let text =
                 text.replace("{scenario_dir}", folder.canonicalize()?.to_str().ok_or("a path of text")?);
+            let text = text.replace("box-2.ext4", "box-1.ext4");
             text.replace("\"{volume}/home\", \"4\"", "\"{volume}/home\", \"1\"")
         }
         shipped => return Ok(shipped.to_owned()),
