@@ -131,7 +131,8 @@ mod tests {
     /// Each row is where which bytes are, and the checker that they lead to.
     #[test]
     fn a_checker_fits_what_a_file_holds() {
-        let rows: [(&[(usize, &[u8])], &str); 6] = [
+        type Parts<'a> = &'a [(usize, &'a [u8])];
+        let rows: [(Parts<'_>, &str); 6] = [
             (&[(1080, &[0x53, 0xef])], "e2fsck -fn"),
             (&[(82, b"FAT32"), (510, &[0x55, 0xaa])], "fsck.fat -n"),
             (&[(54, b"FAT16"), (510, &[0x55, 0xaa])], "fsck.fat -n"),
