@@ -2,6 +2,7 @@
 
 mod interchange;
 mod power;
+mod shrink;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use scenarios::model::{Accept, ScratchPolicy};
 
 pub use interchange::{ExportArgs, ImportArgs, LogFormat, ReplayLogArgs};
 pub use power::{BarriersArgs, OnMountArgs, PowerArgs};
+pub use shrink::{ShrinkArgs, ShrinkingArgs};
 
 use crate::sweep::points::Torn;
 use crate::sweep::shard::Shard;
@@ -100,6 +102,9 @@ pub enum Command {
     /// Bring one finding back from its token, or from a run directory
     #[command(after_help = EXIT_CODES)]
     Repro(ReproArgs),
+    /// Reduce one finding to the fewest faults, and the earliest, that still fail in the same way
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", shrink::SHRINK_EXAMPLES))]
+    Shrink(ShrinkArgs),
     /// Write one finding into a directory, to be replayed without killpoint
     #[command(after_help = format!("{}\n\n{EXIT_CODES}", interchange::EXPORT_EXAMPLES))]
     Export(ExportArgs),
@@ -186,6 +191,9 @@ pub struct RunArgs {
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,
+    /// What becomes of findings.
+    #[command(flatten)]
+    pub shrinking: ShrinkingArgs,
     /// How the scenario's tools are run.
     #[command(flatten)]
     pub tool: ToolArgs,
@@ -267,6 +275,9 @@ pub struct PointArgs {
     /// Live kills per phase that show that the recorded states are right
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub live_checks: u32,
+    /// What becomes of findings.
+    #[command(flatten)]
+    pub shrinking: ShrinkingArgs,
     /// Seed of what is drawn [default: random, and printed]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
@@ -391,6 +402,13 @@ pub struct ReproArgs {
     /// Run the command that a token carries without asking
     #[arg(short, long)]
     pub yes: bool,
+    /// Leave the crash state, what the resume made of it, and what an uninterrupted run leaves, as folders in a directory that
+    /// does not exist or is empty
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Stop at the crash state, say how to look at it, and go on after a line on standard input
+    #[arg(long)]
+    pub pause: bool,
     /// Places.
     #[command(flatten)]
     pub place: PlaceArgs,

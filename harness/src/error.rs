@@ -20,6 +20,7 @@ use crate::exec::ExecError;
 use crate::export::ExportError;
 use crate::fixtures::CacheError;
 use crate::inspect::InspectError;
+use crate::keep::KeepError;
 use crate::mask::MaskError;
 use crate::on_mount::OnMountError;
 use crate::oracle::{OracleError, Unproved};
@@ -215,6 +216,9 @@ pub enum Error {
     /// A power state is none of the recorded run.
     #[error("the power cut can't be made")]
     Power(#[from] PowerError),
+    /// States of a reproduction.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// A finding that is not in a run directory.
     #[error("there is no finding `{id}` in `{run_dir}`; its findings are in report.json there")]
     NoSuchFinding {
@@ -352,6 +356,7 @@ impl Error {
             | Self::NoSuchFinding { .. }
             | Self::NotConfirmed { .. }
             | Self::NotRecorded
+            | Self::Keep(_)
             | Self::TimeLimit { .. }
             | Self::NoCommand { .. }
             | Self::Pattern { .. }

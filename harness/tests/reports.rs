@@ -104,6 +104,7 @@ fn finding(op: u64, verdict: Verdict) -> Finding {
         explain: "bytes differ\nin two places".to_owned(),
         repro: format!("killpoint repro kp1:made:{op}"),
         expected: false,
+        shrunk_from: None,
     }
 }
 

@@ -246,6 +246,8 @@ pub enum Command {
     Barriers,
     /// One finding again.
     Repro,
+    /// One finding made smaller.
+    Shrink,
 }
 
 /// Where the tool's I/O passes through us.
@@ -585,6 +587,9 @@ pub struct Finding {
     /// The scenario says that this is known of the tool.
     #[serde(default)]
     pub expected: bool,
+    /// Token of what was found first, where it was made smaller: with more faults, or at a later op.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk_from: Option<String>,
 }
 
 impl Finding {

@@ -34,6 +34,8 @@ fn asked(args: &ExportArgs) -> ReproArgs {
         token: args.token.clone(),
         scenario: args.scenario.clone(),
         yes: args.yes,
+        keep: None,
+        pause: false,
         place: PlaceArgs { run_dir: None, work_dir: args.work_dir.clone() },
         output: OutputArgs {
             format: Format::Human,

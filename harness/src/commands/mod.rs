@@ -10,6 +10,7 @@ mod report;
 mod repro;
 mod run;
 mod session;
+mod shrink;
 mod sweep;
 
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Report(args) => report::report(args),
         Command::Barriers(args) => barriers::barriers(args),
         Command::Repro(args) => repro::repro(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
         Command::ReplayLog(args) => import::replay_log(args),

@@ -25,7 +25,9 @@ use super::{Course, Plan};
 use crate::chain::Sample;
 use crate::error::Error;
 use crate::ground::Ground;
+use crate::judge::Judgement;
 use crate::record::{self, Recorder, Trace};
+use crate::shrink::{self, Outcome};
 use crate::store::{Past, Reached};
 use crate::token::{self, TokenKill, faults_text};
 use crate::workers::{Ticket, Workers};
@@ -424,13 +426,18 @@ impl<'a> Explorer<'a> {
     }
 
     /// Says of what a power cut broke which flush would have ruled it out.
-    fn with_missing_flush(&self, mut judged: Judged, label: &Label) -> Judged {
-        let cut = label.kills.last().filter(|_| !judged.judgement.verdict.is_pass());
+    fn with_missing_flush(&self, judged: Judged, label: &Label) -> Judged {
+        let judgement = self.told_of_flush(judged.judgement, &label.kills);
+        Judged { judgement, ..judged }
+    }
+
+    fn told_of_flush(&self, mut judgement: Judgement, kills: &[TokenKill]) -> Judgement {
+        let cut = kills.last().filter(|_| !judgement.verdict.is_pass());
         let missing = cut.and_then(|kill| missing(self.course, kill.power.as_ref()?, kill.done));
         if let Some(missing) = missing {
-            judged.judgement.explain = format!("{}\n{missing}", judged.judgement.explain);
+            judgement.explain = format!("{}\n{missing}", judgement.explain);
         }
-        judged
+        judgement
     }
 
     /// Emits a point that was judged, and what follows from its verdict.
@@ -453,9 +460,23 @@ impl<'a> Explorer<'a> {
             Some(AskedOf { all: asked.all, names })
         });
         self.stream.emit(&Event::Point(point))?;
-        let trace =
-            Trace { model: label.model, kills: label.kills, past, crash, step: label.step.to_string() };
-        self.recorder.follow_up(self.ground, &self.place, &trace, judged.judgement, self.stream)
+        let (model, step) = (label.model, label.step.to_string());
+        let trace = Trace { model, kills: label.kills, past, crash, step, shrunk_from: None };
+        let (trace, judgement) = self.shrunk(trace, judged.judgement)?;
+        self.recorder.follow_up(self.ground, &self.place, &trace, judgement, self.stream)
+    }
+
+    /// A finding of several faults, as small as it can be made.
+    fn shrunk(&mut self, trace: Trace, judgement: Judgement) -> Result<(Trace, Judgement), Error> {
+        let Some((case, limits)) = self.recorder.to_shrink(&self.place, &trace, &judgement) else {
+            return Ok((trace, judgement));
+        };
+        let index = self.course.index;
+        let ticket = self.workers.submit(move |prepared| shrink::shrink(prepared, index, &case, limits));
+        let Outcome::Shrunk(shrunk) = ticket.wait()? else { return Ok((trace, judgement)) };
+        let trace = trace.shrunk_to(&shrunk, &self.place);
+        let judgement = self.told_of_flush(shrunk.judgement, &trace.kills);
+        Ok((trace, judgement))
     }
 
     /// What is told of a state whose content was met before.
