@@ -64,7 +64,7 @@ pub(super) const SWEEP: &str = help!(
 pub(super) const EXEC: &str = help!(
     "  killpoint exec --image disk.img -- sgdisk -n 4:0:+4M disk.img
   killpoint exec --image fs.img --resume 'e2fsck -fy {image}; resize2fs {image} 20M' -- resize2fs fs.img 20M
-  killpoint exec --volume db --check 'sqlite3 {volume}/a.db \"pragma integrity_check\" | grep -qx ok' -- ./load.sh
+  killpoint exec --volume db --check './check.sh {volume}' -- ./load.sh
 
 The image is never modified: the command works on a clone that stands in its place, seen by the command alone.",
     judging!()
@@ -101,8 +101,8 @@ pub(super) const REPORT: &str = help!(
 
 pub(super) const REPRO: &str = help!(
     "  killpoint repro 'runs/sgdisk-new-20260101-120000#F1'   from the state that a run directory keeps
-  killpoint repro 'kp1:sgdisk-new:fuse:0bec9287c4e5a2c1:s1:new:a3k:4657437bb1b88ae5:86996fe949f75036'
-                                                 live, on any machine with the same versions of the programs",
+  killpoint repro 'kp1:sgdisk-new:fuse:0bec…'             live, on any machine with the same versions of the tool
+  killpoint repro 'kp1:mine:fuse:93ab…' --scenario mine.toml",
     "Exit codes:
     0  it now passes
     1  it fails again
