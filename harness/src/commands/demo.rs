@@ -20,7 +20,7 @@ pub(super) fn demo(args: DemoArgs) -> Result<Exit, Error> {
     let say = |text: &str| if args.output.format == Format::Human { print(text) } else { Ok(()) };
     say(&begun(&args.dir))?;
     let bad = swept(&args, IN_PLACE, &[])?;
-    let found = Report::read(&args.dir.join(IN_PLACE))?;
+    let found = Report::read(args.dir.join(IN_PLACE))?;
     let Some(finding) = found.findings.first().filter(|_| bad == Exit::Findings) else {
         return unexpected(bad, "the mistake of set-option.sh was not found");
     };
