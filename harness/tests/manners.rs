@@ -149,3 +149,31 @@ fn a_misspelt_name_is_answered_with_the_near_one() {
         );
     }
 }
+
+/// The command lines of the pages about continuous integration are ones that killpoint takes.
+#[test]
+fn every_command_in_the_pages_for_ci_parses() {
+    let pages = [
+        include_str!("../../docs/ci.md"),
+        include_str!("../../deploy/github-actions.yml"),
+        include_str!("../../deploy/slurm-array.sh"),
+    ];
+    let words = regex::Regex::new(r#"killpoint\)?"? ((?:sweep|report|run|doctor)\b[^'`|;]*)"#).unwrap();
+    let variables = regex::Regex::new(r"\$\{\{[^}]*\}\}|\$\{?\w+\}?").unwrap();
+    let mut parsed = 0;
+    for page in pages {
+        for found in words.captures_iter(&page.replace("\\\n", " ")) {
+            let line = variables.replace_all(found[1].lines().next().unwrap_or_default(), "1");
+            let words = shell_words::split(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            // `killpoint report` in a sentence is no command line.
+            if words.len() > 1
+                && let Err(error) =
+                    Cli::try_parse_from(["killpoint"].into_iter().chain(words.iter().map(String::as_str)))
+            {
+                panic!("{line}: {error}");
+            }
+            parsed += 1;
+        }
+    }
+    assert!(parsed >= 10, "{parsed}");
+}
