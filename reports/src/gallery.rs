@@ -144,7 +144,7 @@ fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         if matches!(character, '<' | '>' | '*' | '_' | '[' | ']' | '|' | '\\')
-            && escaped.matches('`').count() % 2 == 0
+            && escaped.matches('`').count().is_multiple_of(2)
         {
             escaped.push('\\');
         }
