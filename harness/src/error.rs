@@ -100,6 +100,12 @@ pub enum Error {
     /// The run directory is taken.
     #[error("the run directory `{0}` exists and is not empty; name another one with --run-dir")]
     RunDirTaken(PathBuf),
+    /// The demo's directory is taken.
+    #[error("the directory `{0}` exists and is not empty; name another one with --dir")]
+    DemoDirTaken(PathBuf),
+    /// The demo did not show what it is there to show.
+    #[error("the demo went otherwise than it should: {0}; this is a defect of killpoint")]
+    DemoOtherwise(&'static str),
     /// The run directory is another campaign's.
     #[error(
         "`{run_dir}` holds another campaign, whose {what} is {recorded} and not {found}: name another directory with \
@@ -361,6 +367,7 @@ impl Error {
             | Self::NoCommand { .. }
             | Self::Pattern { .. }
             | Self::RunDirTaken(_)
+            | Self::DemoDirTaken(_)
             | Self::OtherCampaign { .. }
             | Self::Merge(_)
             | Self::Compare(_) => Exit::Usage,
@@ -399,7 +406,11 @@ impl Error {
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,
             Self::Unproved { source, .. } => source.exit(),
             Self::Oracle(source) => source.exit(),
-            Self::Copies(_) | Self::Power(_) | Self::SeamBroken | Self::TooLong { .. } => Exit::NotMeasured,
+            Self::Copies(_)
+            | Self::Power(_)
+            | Self::DemoOtherwise(_)
+            | Self::SeamBroken
+            | Self::TooLong { .. } => Exit::NotMeasured,
             Self::Interrupted => Exit::Interrupted,
         }
     }

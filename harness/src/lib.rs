@@ -9,6 +9,8 @@ pub mod commands;
 pub mod content;
 pub mod copies;
 pub mod cpus;
+pub mod demo;
+pub mod doctor;
 pub mod draw;
 pub mod error;
 pub mod exec;

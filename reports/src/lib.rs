@@ -13,6 +13,7 @@ mod counts;
 mod error;
 pub mod event;
 mod exit;
+pub mod gallery;
 pub mod html;
 mod jsonl;
 pub mod junit;
