@@ -120,9 +120,10 @@ pub fn examine() -> Result<Doctor, Error> {
     checks.push(loops.clone());
     checks.extend(places::places(&work));
     checks.push(places::cpus());
-    let scenarios = packages::abilities(fuse.works(), private && loops.works())?;
+    let own_tools = packages::own_tools();
+    let scenarios = packages::abilities(fuse.works(), private && loops.works(), &own_tools)?;
     checks.extend(packages::packages(&scenarios));
-    checks.extend(packages::own_tools());
+    checks.extend(own_tools);
     checks.push(packages::summary(&scenarios));
     let ready = checks.iter().all(|check| check.works() || !check.needed);
     Ok(Doctor { schema: SCHEMA, ready, main_job: format!("killpoint run {MAIN_JOB}"), checks, scenarios })

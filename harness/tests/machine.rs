@@ -127,6 +127,14 @@ fn hidden() -> Result<(), Failed> {
     let (code, doctor) = doctor_without(&[e2fsck.to_str().unwrap()], false);
     assert_eq!((code, state(&doctor, "e2fsprogs")), (Some(5), "missing"), "{doctor:#}");
 
+    // Neither a tool nor what would build it.
+    let mut command = Command::new(KILLPOINT);
+    command.args(["doctor", "--format", "json"]).env("PATH", "/nowhere");
+    let output = command.env_remove("CARGO").env_remove("KILLPOINT_TOOLS").output().unwrap();
+    let doctor = parsed(&output);
+    assert_eq!((output.status.code(), state(&doctor, "resizer")), (Some(5), "missing"), "{doctor:#}");
+    assert!(!runs(&doctor, "no-space") && runs(&doctor, "sgdisk-new"), "{doctor:#}");
+
     let (code, doctor) = doctor_without(&[], true);
     assert_eq!((code, state(&doctor, "cache")), (Some(5), "missing"), "{doctor:#}");
     Ok(())

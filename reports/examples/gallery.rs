@@ -1,5 +1,5 @@
 //! Prints the gallery of run directories: `gallery ABOUT_DIR RUN_DIR…`. What a scenario is about stands in
-//! `ABOUT_DIR/SCENARIO.about.md`.
+//! `ABOUT_DIR/SCENARIO.md`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             Ok(report) => report,
             Err(error) => return failed(&error.to_string()),
         };
-        let path = about_dir.join(format!("{}.about.md", report.scenario));
+        let path = about_dir.join(format!("{}.md", report.scenario));
         match std::fs::read_to_string(&path) {
             Ok(about) => exhibits.push(Exhibit { about, report }),
             Err(error) => return failed(&format!("`{}` can't be read: {error}", path.display())),

@@ -32,12 +32,18 @@ pub struct Ability {
     pub left_out: Vec<String>,
 }
 
-/// Each scenario that ships. `fuse` and `mounts` say whether the seam and mounts of images can be had.
-pub(super) fn abilities(fuse: bool, mounts: bool) -> Result<Vec<Ability>, Error> {
+/// Each scenario that ships. `fuse` and `mounts` say whether the seam and mounts of images can be had, `own_tools` how the
+/// project's own tools are.
+pub(super) fn abilities(fuse: bool, mounts: bool, own_tools: &[Check]) -> Result<Vec<Ability>, Error> {
     let ability = |shipped: &scenarios::Shipped| {
         let resolved = scenarios::load(shipped.name, None)?;
         let scenario = &resolved.scenario;
         let mut lacks: Vec<String> = missing(&scenario.requires).iter().map(Missing::to_string).collect();
+        for tool in own_tools.iter().filter(|tool| !tool.works()) {
+            if commands(scenario).any(|command| command.first() == Some(&tool.name)) {
+                lacks.push(tool.name.clone());
+            }
+        }
         if !fuse && !all_link_the_hook(&resolved) {
             lacks.push("fuse".to_owned());
         }
@@ -57,9 +63,12 @@ pub(super) fn abilities(fuse: bool, mounts: bool) -> Result<Vec<Ability>, Error>
 }
 
 fn mounts_an_image(scenario: &Scenario) -> bool {
-    let mut commands =
-        scenario.phase.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume));
-    commands.any(|command| command.iter().any(|word| word == ON_MOUNT))
+    commands(scenario).any(|command| command.iter().any(|word| word == ON_MOUNT))
+}
+
+/// The commands that are run and killed.
+fn commands(scenario: &Scenario) -> impl Iterator<Item = &Vec<String>> {
+    scenario.phase.iter().flat_map(|phase| std::iter::once(&phase.run).chain(&phase.resume))
 }
 
 /// One check for each Debian package that a scenario needs something of.
