@@ -15,7 +15,6 @@ pub mod block;
 pub mod content_id;
 pub mod fault;
 pub mod faulty;
-pub mod footprint;
 #[cfg(feature = "fuse")]
 pub mod fuse;
 pub mod hook;

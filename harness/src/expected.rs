@@ -67,7 +67,6 @@ mod tests {
             explain: String::new(),
             repro: String::new(),
             expected: false,
-            shrunk_from: None,
         }
     }
 

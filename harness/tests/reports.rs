@@ -82,10 +82,8 @@ fn point(op: u64, verdict: Verdict) -> Point {
         gpt: None,
         copies: BTreeMap::new(),
         merged: false,
-        unread: false,
         verdict: Some(verdict),
         asked: None,
-        overwrites: None,
         opened: None,
         wall_ms: 1,
     }
@@ -104,7 +102,6 @@ fn finding(op: u64, verdict: Verdict) -> Finding {
         explain: "bytes differ\nin two places".to_owned(),
         repro: format!("killpoint repro kp1:made:{op}"),
         expected: false,
-        shrunk_from: None,
     }
 }
 

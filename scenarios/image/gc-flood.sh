@@ -1,5 +1,5 @@
 # gc-flood.sh HOME BOXES: starts boxes at once. Each gets an image, a note that it has it, and an overlay; a start that was
-# interrupted goes on where the note says, and trusts it. What is trusted is flushed before it has its name.
+# interrupted goes on where the note says, and trusts it.
 home=$1
 
 start() {
@@ -9,13 +9,13 @@ start() {
     mkdir -p "$box/disks" || return
     if [ ! -e "$box/pulled" ]; then
         { printf '%s\n' "$1"; head -c 65535 /dev/zero; } > "$image.part" || return
-        sync "$image.part" && mv "$image.part" "$image" && sync "${image%/*}" || return
+        mv "$image.part" "$image" || return
         echo "$1" > "$box/pulled.part" || return
-        sync "$box/pulled.part" && mv "$box/pulled.part" "$box/pulled" && sync "$box" || return
+        mv "$box/pulled.part" "$box/pulled" || return
     fi
     base=../../../images/disk-images/$1.ext4
     qemu-img create -q -f qcow2 -b "$base" -F raw "$box/disks/root.part" || return
-    sync "$box/disks/root.part" && mv "$box/disks/root.part" "$box/disks/root.qcow2" && sync "$box/disks" || return
+    mv "$box/disks/root.part" "$box/disks/root.qcow2" || return
     echo "started $1"
 }
 

@@ -278,7 +278,6 @@ impl HookStage {
             past: None,
             mapped: false,
             glances: None,
-            footprint: None,
         })
     }
 }
