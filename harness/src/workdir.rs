@@ -77,7 +77,11 @@ impl WorkDir {
             let path = parent.join(format!("{PREFIX}{}-{ordinal}", Pid::this()));
             match fs::create_dir(&path) {
                 Ok(()) => {
-                    let lock = locked(&path).map_err(error)?;
+                    let lock = locked(&path).map_err(|source| {
+                        // Without a lock it would be left alone for ever.
+                        let _ = fs::remove_dir_all(&path);
+                        error(source)
+                    })?;
                     return Ok(Self { path, full_below_bytes, _lock: lock });
                 }
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}

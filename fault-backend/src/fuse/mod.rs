@@ -244,7 +244,8 @@ impl Seam {
         self.shared.change(caller, Slot::Work, flush).map(drop)
     }
 
-    /// Cuts the run from outside. Once this returns, no change arrives any more; what waits in a delay ends.
+    /// Cuts the run from outside. Once this returns, no change arrives any more; what waits in a delay ends. A change that
+    /// comes later has the tool killed before it is answered.
     pub fn freeze(&self) {
         self.shared.freeze();
     }

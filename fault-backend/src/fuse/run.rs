@@ -104,10 +104,10 @@ impl Shared {
     pub(super) fn unrecorded(&self, slot: Slot, mutation: Mutation) -> Result<Done, Errno> {
         let mut state = self.lock();
         let done = quietly(state.content_mut(slot), &Change::Mutation(mutation));
-        if slot == Slot::Work && state.content(slot).closed {
-            return Err(refused(state));
+        match state.run.as_ref().map(|run| run.id) {
+            Some(run) if slot == Slot::Work && state.content(slot).closed => Err(refused(state, run)),
+            _ => done,
         }
-        done
     }
 
     /// Makes a change, as an op where the slot is the tool's and a run is on.
@@ -136,7 +136,7 @@ impl Shared {
     ) -> Result<Done, Errno> {
         let Asked { wiring, progress, caller, .. } = asked;
         if state.late(asked.run) {
-            return Err(refused(state));
+            return Err(refused(state, asked.run));
         }
         check(&state, &change)?;
         let verdict = state.ask_plan(&change, caller, &progress.step);
@@ -195,7 +195,7 @@ impl Shared {
         if !verdict.delay.is_zero() {
             state = self.wait(state, asked.run, verdict.delay);
         }
-        if state.late(asked.run) { Err(refused(state)) } else { Ok(state) }
+        if state.late(asked.run) { Err(refused(state, asked.run)) } else { Ok(state) }
     }
 
     /// Waits, unlocked, until the time is over or the run is cut or over.
@@ -212,10 +212,12 @@ impl Shared {
     }
 }
 
-/// What a change is answered that comes too late. Where the run was cut, its tool is killed before it hears of it: an
-/// error that no disk gave is nothing that a tool may see, print or act on.
-fn refused(mut state: Locked<'_>) -> Errno {
-    let kill = state.run.as_mut().and_then(|run| run.is_cut().then(|| run.wiring.kill.clone()));
+/// What a change is answered that comes too late. Where its run was cut, the tool is killed before it hears of it: an
+/// error that no disk gave is nothing that a tool may see, print or act on. Another run that is on by now has nothing to do
+/// with it.
+fn refused(mut state: Locked<'_>, run: u64) -> Errno {
+    let active = state.run.as_mut().filter(|active| active.id == run);
+    let kill = active.and_then(|active| active.is_cut().then(|| active.wiring.kill.clone()));
     drop(state);
     if let Some(kill) = kill {
         kill();
