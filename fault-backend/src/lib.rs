@@ -15,6 +15,7 @@ pub mod block;
 pub mod content_id;
 pub mod fault;
 pub mod faulty;
+pub mod footprint;
 #[cfg(feature = "fuse")]
 pub mod fuse;
 pub mod hook;

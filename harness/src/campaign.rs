@@ -13,11 +13,14 @@ use scenarios::model::ScratchPolicy;
 use crate::chain::{Chain, Finished, Step};
 use crate::draw::{self, DrawnKill, Window};
 use crate::error::Error;
+use crate::explain::Evidence;
 use crate::ground::{Ground, full_check};
+use crate::judge::Judgement;
 use crate::prepare::{Prepared, PreparedPhase};
 use crate::process::{Aim, Anchor};
-use crate::record::{Origin, Place, Recorder};
+use crate::record::{Origin, Place, Recorder, Trace};
 use crate::room::Room;
+use crate::shrink::{self, Outcome};
 use crate::stage::Cut;
 
 /// A kill that came too late is made up for by another one, so many times.
@@ -50,6 +53,8 @@ pub struct Limits {
     pub findings: Option<u64>,
     /// Bytes that have to stay free on the disks that the campaign uses; by their size where none is given.
     pub min_free_bytes: Option<u64>,
+    /// How findings of several kills are made smaller, where they are.
+    pub shrinking: Option<shrink::Limits>,
 }
 
 /// Runs a campaign. What was done until an error is in the stream.
@@ -65,7 +70,8 @@ impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
     pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &Path) -> Self {
         let room = Room::new(&prepared.ground.work, run_dir, limits.min_free_bytes);
-        Self { prepared, limits, room, recorder: Recorder::new(origin, run_dir) }
+        let recorder = Recorder::new(origin, run_dir).shrinking(limits.shrinking);
+        Self { prepared, limits, room, recorder }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -167,8 +173,31 @@ impl<'a> Campaign<'a> {
             // Nothing was cut, so there is no crash state to judge.
             return Ok(done);
         }
-        self.recorder.judged(&mut self.prepared.ground, &place, &crashes, judgement, stream)?;
+        self.recorder.verdict(&place, crashes.len(), &judgement, stream)?;
+        let (trace, judgement) = self.shrunk(index, &place, Trace::of(&crashes, &place), judgement)?;
+        self.recorder.follow_up(&mut self.prepared.ground, &place, &trace, judgement, stream)?;
         Ok(done)
+    }
+
+    /// A finding of several kills, as small as it can be made.
+    fn shrunk(
+        &mut self,
+        index: usize,
+        place: &Place,
+        trace: Trace,
+        judgement: Judgement,
+    ) -> Result<(Trace, Judgement), Error> {
+        let Some((case, limits)) = self.recorder.to_shrink(place, &trace, &judgement) else {
+            return Ok((trace, judgement));
+        };
+        match shrink::shrink(self.prepared, index, &case, limits)? {
+            Outcome::Shrunk(shrunk) => Ok((trace.shrunk_to(&shrunk, place), shrunk.judgement)),
+            // Where the volume is a directory, something else is there by now.
+            Outcome::NotAgain | Outcome::NotLive => {
+                let in_memory = judgement.evidence.filter(|evidence| matches!(evidence, Evidence::States(_)));
+                Ok((trace, Judgement { evidence: in_memory, ..judgement }))
+            }
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fault_backend::footprint::Footprint;
 use fault_backend::fuse::Glances;
+use fault_backend::replay::{Point, Replay};
+use fault_backend::volume::Volume;
 use fault_backend::{Action, ContentId, Fault, OpLog};
 use reports::{CopyState, GptSample, Verdict};
 use scenarios::model::Oracle;
@@ -27,7 +30,7 @@ use crate::prepare::PreparedPhase;
 use crate::process::End;
 use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
-use crate::store::{Past, Reached};
+use crate::store::{Past, Reached, StateError};
 use crate::token::TokenKill;
 use evidence::Around;
 
@@ -105,8 +108,19 @@ pub struct Finished {
     pub judgement: Judgement,
     /// The recording of the run that went to the end, on a seam that records.
     pub resume: Option<Arc<OpLog>>,
+    /// What it left, on a seam that has that in memory; what is there now may be what a further run made of it.
+    pub result: Option<Volume>,
     /// What it, and a further run where there was one, asked about the scratch directory, on a seam that sees that.
     pub glances: Option<Glances>,
+    /// What they read and overwrote, on a seam that sees that.
+    pub footprint: Option<Footprint>,
+}
+
+impl Finished {
+    /// One in which nothing was resumed.
+    fn without_resume(crashes: Vec<CrashState>, judgement: Judgement) -> Self {
+        Self { crashes, judgement, resume: None, result: None, glances: None, footprint: None }
+    }
 }
 
 /// How one cut went.
@@ -184,6 +198,45 @@ impl<'a> Chain<'a> {
         Ok(Step::Crashed(Box::new(state)))
     }
 
+    /// Puts the state there that the phase's recorded run had at a kill, without running it; whether there is such a
+    /// recording.
+    pub fn leap(&mut self, kill: &TokenKill) -> Result<bool, Error> {
+        let known = &self.phase.known;
+        let (Some(start), Some(log)) = (known.start.memory.clone(), known.log.clone()) else {
+            return Ok(false);
+        };
+        let Some(point) = point_of(&kill.fault, &log) else { return Ok(false) };
+        let (op, step) = match (&kill.fault, point) {
+            (Fault::AtOp(number, Action::KillBefore), _) => (number.saturating_sub(1), log.op(*number)),
+            (_, Point::After(number)) => (number, log.op(number)),
+            (_, Point::Torn { op: number, .. }) => (number.saturating_sub(1), log.op(number)),
+        };
+        let step = step.map_or("start", |op| &op.step).to_owned();
+        let mut volume = Replay::new(start, &log).state(point).map_err(StateError::Replay)?;
+        let told = log.acks_after(op, u32::try_from(known.acks.len()).unwrap_or(u32::MAX));
+        self.acks.extend(known.acks.iter().take(told as usize).cloned());
+        let fuse = self.ground.stage.fuse()?;
+        if kill.wipe {
+            fuse.without_scratch(&mut volume)?;
+        }
+        fuse.place_volume(volume);
+        let sample = sample(self.ground, self.phase, &self.acks)?;
+        let past = Past { log, at: Reached::Point(point), wiped: kill.wipe };
+        let crash = CrashState::of_point(kill.clone(), sample);
+        self.crashes.push(CrashState { step, past: Some(past), ..crash });
+        Ok(true)
+    }
+
+    /// The ground, with the state on it that the faults so far led to.
+    pub fn ground(&mut self) -> &mut Ground {
+        self.ground
+    }
+
+    /// What the runs so far acknowledged.
+    pub fn acks(&self) -> &[String] {
+        &self.acks
+    }
+
     /// Runs the phase with a fault that does not cut it. What it leaves is there to be resumed from.
     pub fn disturb(&mut self, fault: Fault) -> Result<(), Error> {
         let (Fault::AtOp(number, _) | Fault::FromOp(number, _)) = fault else {
@@ -252,10 +305,18 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, acks, .. } = self;
         let told = Told { acks: &acks, exit: phase.known.phase.run_exit.first().copied() };
-        let answers = phase.oracles.at_end(&ground.stage.look()?, told);
+        let look = ground.stage.look()?;
+        let answers = phase.oracles.at_end(&look, told);
         let wall_ms = began.elapsed().as_millis() as u64;
-        let judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
-        Ok(Finished { crashes, judgement, resume: None, glances: None })
+        let mut judgement = Judgement { wall_ms, ..Judgement::of_durability(&answers) };
+        if !judgement.verdict.is_pass() && judgement.verdict != Verdict::NotMeasured {
+            let left = look.memory.cloned();
+            let around = Around { crash: left.clone(), result: left, further: None };
+            let oracle = &judgement.oracle;
+            judgement.evidence =
+                evidence::gather(&phase.known, &crashes, around, None, (oracle, Asked::AtCrash));
+        }
+        Ok(Finished::without_resume(crashes, judgement))
     }
 
     /// Resumes to the end, or takes a run that finished by itself for that, and has the oracles answer.
@@ -263,7 +324,7 @@ impl<'a> Chain<'a> {
         let began = Instant::now();
         let Self { ground, phase, crashes, mut acks, at_exit, decided } = self;
         if let Some(judgement) = decided {
-            return Ok(Finished { crashes, judgement, resume: None, glances: None });
+            return Ok(Finished::without_resume(crashes, judgement));
         }
         let crash = match &finished {
             None => ground.stage.fuse().ok().map(|fuse| fuse.now().clone()),
@@ -288,19 +349,24 @@ impl<'a> Chain<'a> {
         acks.extend(attempt.acks());
         let resume = ground.stage.take_log();
         let look = ground.stage.look()?;
-        let mut around = Around { crash, result: look.memory.cloned(), further: None };
+        let result = look.memory.cloned();
+        let mut around = Around { crash, result: result.clone(), further: None };
         let exit = match attempt.run.end {
             End::Exited(code) => Some(code),
             _ => None,
         };
         let at_end = phase.oracles.at_end(&look, Told { acks: &acks, exit });
         answers.extend(at_end.into_iter().map(|answer| (Asked::AtEnd, answer)));
-        let mut glances = attempt.glances.clone();
+        let (mut glances, mut footprint) = (attempt.glances.clone(), attempt.footprint.clone());
         if attempt.failure.is_none() && asks_for_idempotence(ground) {
             let (answer, again) = run_again(ground, phase)?;
             answers.push((Asked::AtEnd, answer));
             around.further = Some(ground.stage.look()?.memory.cloned());
-            glances = glances.zip(again).map(|(mut all, again)| {
+            footprint = footprint.zip(again.footprint).map(|(mut all, again)| {
+                all.then(&again);
+                all
+            });
+            glances = glances.zip(again.glances).map(|(mut all, again)| {
                 all.listed |= again.listed;
                 all.touched |= again.touched;
                 all.names.extend(again.names);
@@ -315,11 +381,11 @@ impl<'a> Chain<'a> {
         }
         let evidence = match sum.verdict {
             verdict if verdict.is_pass() || verdict == Verdict::NotMeasured => None,
-            _ => evidence::gather(&phase.known, &crashes, around, resume.clone(), &sum),
+            _ => evidence::gather(&phase.known, &crashes, around, resume.clone(), (&sum.oracle, sum.asked)),
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };
-        Ok(Finished { crashes, judgement, resume, glances })
+        Ok(Finished { crashes, judgement, resume, result, glances, footprint })
     }
 }
 
@@ -327,8 +393,21 @@ fn asks_for_idempotence(ground: &Ground) -> bool {
     ground.resolved.scenario.oracle.iter().any(|oracle| matches!(oracle, Oracle::Idempotent {}))
 }
 
+/// The point of a recorded run at which a kill cuts it; none where the run has no such op.
+pub fn point_of(fault: &Fault, log: &OpLog) -> Option<Point> {
+    let point = match fault {
+        Fault::AtOp(op, Action::KillBefore) => Point::After(op.saturating_sub(1)),
+        Fault::AtOp(op, Action::KillAfter) => Point::After(*op),
+        Fault::AtOp(op, Action::KillTorn(sectors)) => {
+            Point::Torn { op: *op, bytes: log.op(*op)?.torn_sector_bytes(u64::from(*sectors)) }
+        }
+        _ => return None,
+    };
+    matches!(point, Point::After(op) | Point::Torn { op, .. } if op <= log.len()).then_some(point)
+}
+
 /// Oracle `idempotent`: a further run, whatever it answers, leaves every byte as it is.
-fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Option<Glances>), Error> {
+fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Attempt), Error> {
     let before = ground.stage.look()?.id;
     let job = Job { phase: &phase.known.phase, which: Which::Run, cut: None };
     let again = ground.stage.run(job, &mut |_, _| {})?;
@@ -337,7 +416,7 @@ fn run_again(ground: &mut Ground, phase: &PreparedPhase) -> Result<(Answer, Opti
     } else {
         Outcome::Failed { explain: "a further run changes the volume".to_owned() }
     };
-    Ok((Answer { oracle: "idempotent".to_owned(), outcome }, again.glances))
+    Ok((Answer { oracle: "idempotent".to_owned(), outcome }, again))
 }
 
 /// Looks at the crash state that is there.

@@ -1,7 +1,10 @@
 //! The command line: what can be asked for, in words. What the words lead to is in [`crate::commands`].
 
+mod generate;
+mod help;
 mod interchange;
 mod power;
+mod shrink;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -11,65 +14,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::{ColorChoice, Model};
 use scenarios::model::{Accept, ScratchPolicy};
 
+pub use generate::{CompletionsArgs, DemoArgs, DoctorArgs, ManArgs};
 pub use interchange::{ExportArgs, ImportArgs, LogFormat, ReplayLogArgs};
 pub use power::{BarriersArgs, OnMountArgs, PowerArgs};
+pub use shrink::{ShrinkArgs, ShrinkingArgs};
 
 use crate::sweep::points::Torn;
 use crate::sweep::shard::Shard;
 
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  all judged states passed
-    1  findings
-    2  bad usage or scenario
-    3  the uninterrupted run failed, so nothing was tested
-    4  not measured: a kill did not land, or an oracle could not run
-    5  this machine lacks something that was asked for
-  130  interrupted; what was done is kept";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  killpoint run mixed-layout                         a quick look
-  killpoint run mixed-layout --for 8h                an overnight soak
-  killpoint run mixed-layout --gpt-delay 20ms        kills land inside the table's writes
-  killpoint run ./mine.toml --iterations 50 --seed 1 a scenario of your own, reproducibly";
-
-const SWEEP_EXAMPLES: &str = "\
-Examples:
-  killpoint sweep sgdisk-new                     every op, and the pages inside large writes
-  killpoint sweep mixed-layout --model kill --closure
-                                                 crashes of the resumes too, until nothing new appears
-  killpoint sweep ./mine.toml --torn-per-write all --seed 1
-  killpoint sweep ./mine.toml --budget 10m       the most telling points first
-  killpoint sweep mixed-layout --seed 1 --shard 2/4 --run-dir shard-2
-                                                 a part of it; again with the same --run-dir goes on where it was";
-
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  killpoint report runs/mine-20260101-120000     the result of a campaign again
-  killpoint report shard-1 shard-2 shard-3 shard-4 --run-dir whole
-                                                 the shards of a sweep as one campaign
-  killpoint report runs/mine-20260101-120000 --html mine.html
-                                                 with the crash map, for a browser
-  killpoint report --compare runs/before runs/after
-                                                 what a new version of a tool made better and worse";
-
-const EXEC_EXAMPLES: &str = "\
-The image is never modified: the command works on a clone that stands in its place, seen by the command alone.
-
-Examples:
-  killpoint exec --image disk.img -- sgdisk -n 4:0:+4M disk.img
-  killpoint exec --image fs.img --resume 'e2fsck -fy {image}; resize2fs {image} 20M' -- resize2fs fs.img 20M
-  killpoint exec --volume db --check 'sqlite3 {volume}/a.db \"pragma integrity_check\" | grep -qx ok' -- ./load.sh";
-
-const PREFLIGHT_EXAMPLES: &str = "\
-Examples:
-  killpoint preflight sgdisk-new
-  killpoint preflight --image disk.img -- sgdisk -n 4:0:+4M disk.img";
-
 /// Crash-tests tools that write disks: kills them, resumes them, and compares every byte with an uninterrupted run.
 #[derive(Debug, Parser)]
-#[command(name = "killpoint", version, after_help = EXIT_CODES)]
+#[command(name = "killpoint", version, after_help = help::KILLPOINT)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -80,42 +35,62 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Kill a scenario's tool at random times, resume it, and judge what it leaves
-    #[command(after_help = format!("{RUN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = help::RUN)]
     Run(RunArgs),
     /// Judge every crash point of a scenario, each content once
-    #[command(after_help = format!("{SWEEP_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = help::SWEEP)]
     Sweep(SweepArgs),
     /// Judge every crash point of a command, without a scenario file
-    #[command(after_help = format!("{EXEC_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = help::EXEC)]
     Exec(ExecArgs),
     /// Ignore each flush of a scenario's run in turn, and say which ones carry weight when the power fails
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = help::BARRIERS)]
     Barriers(BarriersArgs),
     /// Watch one run of a scenario or command, and say what can be judged of it and at what cost
-    #[command(after_help = format!("{PREFLIGHT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = help::PREFLIGHT)]
     Preflight(PreflightArgs),
     /// Print the result of a run directory, or merge those of a sweep's shards
-    #[command(after_help = format!("{REPORT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = help::REPORT)]
     Report(ReportArgs),
     /// Bring one finding back from its token, or from a run directory
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = help::REPRO)]
     Repro(ReproArgs),
+    /// Reduce one finding to the fewest faults, and the earliest, that still fail in the same way
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", shrink::SHRINK_EXAMPLES))]
+    Shrink(ShrinkArgs),
     /// Write one finding into a directory, to be replayed without killpoint
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", interchange::EXPORT_EXAMPLES))]
+    #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
     /// Judge every crash point of a run that was recorded elsewhere, as a dm-log-writes log
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", interchange::IMPORT_EXAMPLES))]
+    #[command(after_help = help::IMPORT)]
     Import(ImportArgs),
     /// Do to an image what a dm-log-writes log says, and print its marks
+    #[command(after_help = help::REPLAY_LOG)]
     ReplayLog(ReplayLogArgs),
     /// Check both copies of an image's GPT; exit 1 where something is wrong
+    #[command(after_help = help::INSPECT)]
     Inspect(InspectArgs),
     /// Run a command in a file system that the kernel mounts from an image, for scenarios of what happens on files
+    #[command(after_help = help::ON_MOUNT)]
     OnMount(OnMountArgs),
     /// List the scenarios that ship
+    #[command(after_help = help::LIST)]
     List(ListArgs),
     /// Print a scenario as it is resolved
+    #[command(after_help = help::SHOW)]
     Show(ShowArgs),
+    /// Find the mistake in a small tool that changes a file in place, and see its mended version pass
+    #[command(after_help = help::DEMO)]
+    Demo(DemoArgs),
+    /// Say what this machine can do for killpoint, and how to mend what it can't
+    #[command(after_help = help::DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Write a manual page of each command
+    #[command(after_help = help::MAN)]
+    Man(ManArgs),
 }
 
 /// Output that the commands share.
@@ -186,6 +161,9 @@ pub struct RunArgs {
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,
+    /// What becomes of findings.
+    #[command(flatten)]
+    pub shrinking: ShrinkingArgs,
     /// How the scenario's tools are run.
     #[command(flatten)]
     pub tool: ToolArgs,
@@ -267,6 +245,9 @@ pub struct PointArgs {
     /// Live kills per phase that show that the recorded states are right
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub live_checks: u32,
+    /// What becomes of findings.
+    #[command(flatten)]
+    pub shrinking: ShrinkingArgs,
     /// Seed of what is drawn [default: random, and printed]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
@@ -391,6 +372,13 @@ pub struct ReproArgs {
     /// Run the command that a token carries without asking
     #[arg(short, long)]
     pub yes: bool,
+    /// Leave the crash state, what the resume made of it, and what an uninterrupted run leaves, as folders in a directory that
+    /// does not exist or is empty
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Stop at the crash state, say how to look at it, and go on after a line on standard input
+    #[arg(long)]
+    pub pause: bool,
     /// Places.
     #[command(flatten)]
     pub place: PlaceArgs,

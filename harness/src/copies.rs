@@ -22,6 +22,8 @@ use crate::image::{self, Bytes, ReadAt, View};
 #[derive(Debug)]
 pub struct Copies {
     file: PathBuf,
+    /// The disk after the uninterrupted run, where it is in memory.
+    done: Option<Image>,
     destinations: Vec<Destination>,
 }
 
@@ -37,8 +39,8 @@ struct Destination {
 enum Known {
     /// Hashes of its chunks at the phase's start and in the baseline.
     Hashes { before: Vec<u128>, done: Vec<u128> },
-    /// The baseline's file, and the chunks that tell of the copy: those that it changes to something other than zeros.
-    InMemory { done: Image, telling: BTreeSet<u64> },
+    /// The chunks that tell of the copy: those that it changes to something other than zeros.
+    InMemory { telling: BTreeSet<u64> },
 }
 
 /// Why copies can't be sampled.
@@ -78,7 +80,7 @@ impl Copies {
         baseline: impl Into<View<'a>>,
     ) -> Result<Self, CopiesError> {
         if phase.copies.is_empty() {
-            return Ok(Self { file: PathBuf::new(), destinations: Vec::new() });
+            return Ok(Self { file: PathBuf::new(), done: None, destinations: Vec::new() });
         }
         let file = file.ok_or_else(|| CopiesError::NoDisk { phase: phase.name.clone() })?;
         let failed = |source| CopiesError::Io { path: file.to_owned(), source };
@@ -86,6 +88,10 @@ impl Copies {
             (start.into().open(file).map_err(failed)?, baseline.into().open(file).map_err(failed)?);
         let gpt = Gpt::read(&baseline).map_err(failed)?;
         let partitions = gpt.best().map_or(&[][..], |copy| &copy.partitions);
+        let changed = match (&start, &baseline) {
+            (Bytes::Image(before), Bytes::Image(done)) => Some(before.diff(done).map_err(failed)?),
+            _ => None,
+        };
         let mut destinations = Vec::new();
         for label in &phase.copies {
             let place = partitions.iter().find(|p| p.label == *label && p.extent.end <= gpt.len_bytes);
@@ -93,10 +99,14 @@ impl Copies {
                 return Err(CopiesError::NoPartition { phase: phase.name.clone(), label: label.clone() });
             };
             let extent = partition.extent.clone();
-            let known = Known::of(&start, &baseline, &extent).map_err(failed)?;
+            let known = Known::of(&start, &baseline, changed.as_deref(), &extent).map_err(failed)?;
             destinations.push(Destination { label: label.clone(), extent, known });
         }
-        Ok(Self { file: file.into(), destinations })
+        let done = match baseline {
+            Bytes::Image(done) => Some(done),
+            Bytes::File(_) => None,
+        };
+        Ok(Self { file: file.into(), done, destinations })
     }
 
     /// The state of each copy in a volume, of which `known` may hold the chunk hashes.
@@ -109,8 +119,9 @@ impl Copies {
         if self.destinations.is_empty() {
             return Ok(states);
         }
-        let mut disk = None;
         let volume = volume.into();
+        let mut disk = None;
+        let mut differing = None;
         for destination in &self.destinations {
             let hashed = known.and_then(|known| known.chunks(&destination.extent));
             let state = match (&destination.known, hashed) {
@@ -120,7 +131,19 @@ impl Copies {
                         Some(disk) => disk,
                         empty => empty.insert(volume.open(&self.file)?),
                     };
-                    known.state(disk, &destination.extent)?
+                    match known {
+                        Known::Hashes { before, done } => {
+                            by_hashes(before, done, &hashes(disk, &destination.extent)?)
+                        }
+                        Known::InMemory { telling } => {
+                            // One comparison serves all destinations.
+                            let ranges = match &mut differing {
+                                Some(ranges) => ranges,
+                                empty => empty.insert(self.differing(disk)?),
+                            };
+                            by_differences(telling, &chunks_within(ranges, &destination.extent))
+                        }
+                    }
                 }
             };
             states.insert(destination.label.clone(), state);
@@ -129,12 +152,29 @@ impl Copies {
     }
 }
 
+impl Copies {
+    /// Where a disk in memory differs from the baseline's.
+    fn differing(&self, disk: &Bytes) -> io::Result<Vec<Range<u64>>> {
+        match (&self.done, disk) {
+            (Some(done), Bytes::Image(now)) => done.diff(now),
+            // A set was made for states in memory.
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
 impl Known {
-    fn of(start: &Bytes, baseline: &Bytes, extent: &Range<u64>) -> io::Result<Self> {
-        let (Bytes::Image(before), Bytes::Image(done)) = (start, baseline) else {
+    /// `changed` says where the run changes a disk in memory.
+    fn of(
+        start: &Bytes,
+        baseline: &Bytes,
+        changed: Option<&[Range<u64>]>,
+        extent: &Range<u64>,
+    ) -> io::Result<Self> {
+        let (Some(changed), Bytes::Image(done)) = (changed, baseline) else {
             return Ok(Self::Hashes { before: hashes(start, extent)?, done: hashes(baseline, extent)? });
         };
-        let mut telling = differing_chunks(before, done, extent)?;
+        let mut telling = chunks_within(changed, extent);
         let mut chunk = [0; CHUNK_BYTES];
         let mut zeros = Vec::new();
         for index in &telling {
@@ -148,37 +188,29 @@ impl Known {
         zeros.iter().for_each(|index| {
             telling.remove(index);
         });
-        Ok(Self::InMemory { done: done.clone(), telling })
-    }
-
-    fn state(&self, disk: &Bytes, extent: &Range<u64>) -> io::Result<CopyState> {
-        match (self, disk) {
-            (Self::Hashes { before, done }, disk) => Ok(by_hashes(before, done, &hashes(disk, extent)?)),
-            (Self::InMemory { done, telling }, Bytes::Image(now)) => {
-                let differing = differing_chunks(done, now, extent)?;
-                Ok(if differing.is_empty() {
-                    CopyState::Complete
-                } else if telling.is_subset(&differing) {
-                    CopyState::Empty
-                } else {
-                    CopyState::Partial
-                })
-            }
-            // A set was made for states in memory.
-            (Self::InMemory { .. }, Bytes::File(_)) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        Ok(Self::InMemory { telling })
     }
 }
 
-/// The chunks of an extent in which two images differ.
-fn differing_chunks(a: &Image, b: &Image, extent: &Range<u64>) -> io::Result<BTreeSet<u64>> {
+/// What the chunks say in which a destination differs from its baseline.
+fn by_differences(telling: &BTreeSet<u64>, differing: &BTreeSet<u64>) -> CopyState {
+    if differing.is_empty() {
+        CopyState::Complete
+    } else if telling.is_subset(differing) {
+        CopyState::Empty
+    } else {
+        CopyState::Partial
+    }
+}
+
+/// The chunks of an extent that ranges lie in, in order; they are counted from its start.
+fn chunks_within(ranges: &[Range<u64>], extent: &Range<u64>) -> BTreeSet<u64> {
     let chunk = |at: u64| (at - extent.start) / CHUNK_BYTES as u64;
-    let ranges = a.diff(b)?;
     let first = ranges.partition_point(|range| range.end <= extent.start);
     let inside = ranges[first..].iter().take_while(|range| range.start < extent.end);
-    Ok(inside
+    inside
         .flat_map(|range| chunk(range.start.max(extent.start))..=chunk(range.end.min(extent.end) - 1))
-        .collect())
+        .collect()
 }
 
 /// Complete where all is as in the baseline; empty where no chunk that the copy changes to something other than zeros

@@ -20,6 +20,7 @@ use crate::exec::ExecError;
 use crate::export::ExportError;
 use crate::fixtures::CacheError;
 use crate::inspect::InspectError;
+use crate::keep::KeepError;
 use crate::mask::MaskError;
 use crate::on_mount::OnMountError;
 use crate::oracle::{OracleError, Unproved};
@@ -99,6 +100,12 @@ pub enum Error {
     /// The run directory is taken.
     #[error("the run directory `{0}` exists and is not empty; name another one with --run-dir")]
     RunDirTaken(PathBuf),
+    /// The demo's directory is taken.
+    #[error("the directory `{0}` exists and is not empty; name another one with --dir")]
+    DemoDirTaken(PathBuf),
+    /// The demo did not show what it is there to show.
+    #[error("the demo went otherwise than it should: {0}; this is a defect of killpoint")]
+    DemoOtherwise(&'static str),
     /// The run directory is another campaign's.
     #[error(
         "`{run_dir}` holds another campaign, whose {what} is {recorded} and not {found}: name another directory with \
@@ -215,6 +222,9 @@ pub enum Error {
     /// A power state is none of the recorded run.
     #[error("the power cut can't be made")]
     Power(#[from] PowerError),
+    /// States of a reproduction.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// A finding that is not in a run directory.
     #[error("there is no finding `{id}` in `{run_dir}`; its findings are in report.json there")]
     NoSuchFinding {
@@ -352,10 +362,12 @@ impl Error {
             | Self::NoSuchFinding { .. }
             | Self::NotConfirmed { .. }
             | Self::NotRecorded
+            | Self::Keep(_)
             | Self::TimeLimit { .. }
             | Self::NoCommand { .. }
             | Self::Pattern { .. }
             | Self::RunDirTaken(_)
+            | Self::DemoDirTaken(_)
             | Self::OtherCampaign { .. }
             | Self::Merge(_)
             | Self::Compare(_) => Exit::Usage,
@@ -394,7 +406,11 @@ impl Error {
             Self::Baseline { .. } | Self::Mask { .. } => Exit::Baseline,
             Self::Unproved { source, .. } => source.exit(),
             Self::Oracle(source) => source.exit(),
-            Self::Copies(_) | Self::Power(_) | Self::SeamBroken | Self::TooLong { .. } => Exit::NotMeasured,
+            Self::Copies(_)
+            | Self::Power(_)
+            | Self::DemoOtherwise(_)
+            | Self::SeamBroken
+            | Self::TooLong { .. } => Exit::NotMeasured,
             Self::Interrupted => Exit::Interrupted,
         }
     }

@@ -67,6 +67,7 @@ mod tests {
             explain: String::new(),
             repro: String::new(),
             expected: false,
+            shrunk_from: None,
         }
     }
 

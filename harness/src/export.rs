@@ -216,7 +216,7 @@ fn judged(token: &Token, facts: &Facts, prepared: &mut Prepared) -> Result<(Past
     let kept = facts.kept.clone().unwrap_or_default();
     let mut elsewhere = String::new();
     for past in recorded.transpose()?.into_iter().chain(kept) {
-        match repro::follow(token, std::slice::from_ref(&past), prepared)? {
+        match repro::follow(token, std::slice::from_ref(&past), prepared, &mut |_| Ok(()))? {
             Followed::Judged(finished) => return Ok((past, finished.judgement)),
             Followed::OtherState(found) => elsewhere = found,
         }
@@ -310,7 +310,7 @@ impl Specimen<'_> {
 
     /// Whether the tool had said that it was done, so that nothing is resumed.
     fn is_done(&self) -> bool {
-        repro::ends_done(self.token)
+        repro::ends_done(&self.token.kills)
     }
 }
 

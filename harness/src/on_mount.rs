@@ -8,7 +8,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -89,11 +89,11 @@ impl Target {
 }
 
 /// Mounts, runs the command, and unmounts, also where the command failed; the command's exit code, 128 and the signal's
-/// number where one ended it.
+/// number where one ended it. What it prints can be sent to standard error.
 ///
 /// # Errors
 /// Where it can't be mounted, unmounted, or the command can't be started.
-pub fn run(target: &Target, command: &[String]) -> Result<i32, OnMountError> {
+pub fn run(target: &Target, command: &[String], to_stderr: bool) -> Result<i32, OnMountError> {
     let os = |errno: nix::Error| OnMountError::Namespace(errno.into());
     unshare(CloneFlags::CLONE_NEWNS).map_err(os)?;
     let none: Option<&str> = None;
@@ -109,7 +109,7 @@ pub fn run(target: &Target, command: &[String]) -> Result<i32, OnMountError> {
         let said = text(&mounted);
         return Err(OnMountError::Mount { image: target.image.clone(), fs: target.fs.clone(), said });
     }
-    let ran = in_it(command);
+    let ran = in_it(command, to_stderr);
     let unmounted = said("umount", &[MOUNT_POINT])?;
     let code = code(ran?);
     if unmounted.status.success() {
@@ -119,12 +119,14 @@ pub fn run(target: &Target, command: &[String]) -> Result<i32, OnMountError> {
     }
 }
 
-fn in_it(command: &[String]) -> Result<ExitStatus, OnMountError> {
+fn in_it(command: &[String], to_stderr: bool) -> Result<ExitStatus, OnMountError> {
     let Some((program, arguments)) = command.split_first() else { return Ok(ExitStatus::default()) };
     let filled = arguments.iter().map(|word| word.replace(MOUNT_POINT_WORD, MOUNT_POINT));
+    let stdout = if to_stderr { io::stderr().into() } else { Stdio::inherit() };
     Command::new(program)
         .args(filled)
         .current_dir(Path::new(MOUNT_POINT))
+        .stdout(stdout)
         .status()
         .map_err(|source| OnMountError::Command { program: program.clone(), source })
 }

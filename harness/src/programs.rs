@@ -68,7 +68,7 @@ pub fn all_link_the_hook(resolved: &Resolved) -> bool {
 }
 
 /// Programs that a scenario names and that are not here.
-fn missing(names: &[String]) -> Vec<Missing> {
+pub fn missing(names: &[String]) -> Vec<Missing> {
     names
         .iter()
         .filter(|name| {

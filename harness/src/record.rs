@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fault_backend::ContentId;
 use fault_backend::power::{DeviceProfile, Durability};
@@ -13,9 +14,14 @@ use crate::error::Error;
 use crate::explain;
 use crate::ground::Ground;
 use crate::judge::Judgement;
+use crate::outage::Outage;
 use crate::prepare::{Known, PreparedPhase};
+use crate::shrink::{self, Case, Failure, Shrunk};
 use crate::store::{FindingStore, Past};
 use crate::token::{self, Token, TokenKill};
+
+/// Findings of a campaign that are made smaller: most of the others are the same once more.
+const MAX_SHRUNK: u64 = 5;
 
 /// What a campaign's findings have in common.
 #[derive(Clone, Debug)]
@@ -87,11 +93,13 @@ pub struct Trace {
     pub crash: String,
     /// Furthest step mark before the last crash.
     pub step: String,
+    /// What it was before it was made smaller.
+    pub shrunk_from: Option<Box<Trace>>,
 }
 
 impl Trace {
     /// Of a chain's crash states.
-    fn of(crashes: &[CrashState], place: &Place) -> Self {
+    pub fn of(crashes: &[CrashState], place: &Place) -> Self {
         let torn = crashes.last().is_some_and(|crash| crash.inside_op);
         Self {
             model: if torn { Model::Torn } else { Model::Kill },
@@ -99,7 +107,24 @@ impl Trace {
             past: crashes.iter().map(|crash| crash.past.clone()).collect(),
             crash: token::short(crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id)),
             step: crashes.last().map_or("start", |crash| &crash.step).to_owned(),
+            shrunk_from: None,
         }
+    }
+
+    /// What it became when it was made smaller; the same where there was nothing to leave out.
+    pub fn shrunk_to(self, shrunk: &Shrunk, place: &Place) -> Self {
+        let smaller = Self { kills: shrunk.kills.clone(), ..Self::of(&shrunk.crashes, place) };
+        if smaller.kills == self.kills {
+            return Self { past: smaller.past.or(self.past), ..self };
+        }
+        let cut = smaller.kills.last().is_some_and(|kill| kill.power.is_none() && kill.fault.is_kill());
+        let model = if cut { smaller.model } else { self.model };
+        Self { model, shrunk_from: Some(Box::new(self)), ..smaller }
+    }
+
+    /// As it was found, however small it was made.
+    fn as_found(&self) -> &Self {
+        self.shrunk_from.as_deref().unwrap_or(self)
     }
 }
 
@@ -112,13 +137,64 @@ pub struct Recorder {
     /// Kinds of expected findings that appeared, by their place in the list.
     met: HashSet<usize>,
     store: FindingStore,
+    /// How findings are made smaller, and how many still may be.
+    shrinking: Option<shrink::Limits>,
+    may_shrink: u64,
 }
 
 impl Recorder {
     /// For a campaign that begins, whose results go to a run directory.
     pub fn new(origin: Origin, run_dir: &Path) -> Self {
         let store = FindingStore::new(run_dir);
-        Self { origin, seen: HashSet::new(), findings: 0, met: HashSet::new(), store }
+        Self {
+            origin,
+            seen: HashSet::new(),
+            findings: 0,
+            met: HashSet::new(),
+            store,
+            shrinking: None,
+            may_shrink: MAX_SHRUNK,
+        }
+    }
+
+    /// Has the first findings that consist of several faults made smaller, within these limits each.
+    pub fn shrinking(self, limits: Option<shrink::Limits>) -> Self {
+        Self { shrinking: limits, ..self }
+    }
+
+    /// The case that a finding is, where it is to be made smaller, and how long that may take. Findings that are expected
+    /// are known already.
+    pub fn to_shrink(
+        &mut self,
+        place: &Place,
+        trace: &Trace,
+        judgement: &Judgement,
+    ) -> Option<(Case, shrink::Limits)> {
+        let limits = self.shrinking.filter(|_| self.may_shrink > 0)?;
+        let verdict = judgement.verdict;
+        if verdict.is_pass()
+            || verdict == Verdict::NotMeasured
+            || self.known(place, trace, judgement).is_some()
+        {
+            return None;
+        }
+        let durability = self.origin.durability.unwrap_or(place.durability);
+        let outage = self
+            .origin
+            .device
+            .clone()
+            .map(|device| Arc::new(Outage { device, durability, seed: self.origin.seed }));
+        let failure = Failure { verdict, oracle: judgement.oracle.clone() };
+        let case = Case { kills: trace.kills.clone(), failure, outage };
+        let chosen = case.is_compound();
+        self.may_shrink -= u64::from(chosen);
+        chosen.then_some((case, limits))
+    }
+
+    /// The kind of expected finding that this is, by its place in the list.
+    fn known(&self, place: &Place, trace: &Trace, judgement: &Judgement) -> Option<usize> {
+        let model = trace.as_found().model.name();
+        self.origin.expected.position(model, &place.phase, judgement.verdict.name(), &judgement.oracle)
     }
 
     /// Whether a phase was left with this content for the first time.
@@ -193,14 +269,25 @@ impl Recorder {
         judgement: Judgement,
         stream: &mut Stream,
     ) -> Result<(), Error> {
-        stream.emit(&Event::Judged {
+        self.verdict(place, crashes.len(), &judgement, stream)?;
+        self.follow_up(ground, place, &Trace::of(crashes, place), judgement, stream)
+    }
+
+    /// Emits the verdict on a chain with so many kills.
+    pub fn verdict(
+        &self,
+        place: &Place,
+        kills: usize,
+        judgement: &Judgement,
+        stream: &mut Stream,
+    ) -> Result<(), Error> {
+        Ok(stream.emit(&Event::Judged {
             iteration: place.iteration,
             phase: place.phase.clone(),
             verdict: judgement.verdict,
-            kills: crashes.len() as u32,
+            kills: kills as u32,
             wall_ms: judgement.wall_ms,
-        })?;
-        self.follow_up(ground, place, &Trace::of(crashes, place), judgement, stream)
+        })?)
     }
 
     /// Emits what follows from a verdict: a finding, or a warning.
@@ -240,13 +327,12 @@ impl Recorder {
         Ok(())
     }
 
-    fn finding(&mut self, ground: &Ground, place: &Place, trace: &Trace, judgement: Judgement) -> Finding {
-        self.findings += 1;
+    fn token(&self, ground: &Ground, place: &Place, trace: &Trace) -> Token {
         let resolved = &ground.resolved;
         let loses_power = trace.kills.iter().any(|kill| kill.power.is_some());
         let device = self.origin.device.clone().filter(|_| loses_power);
         let durability = self.origin.durability.unwrap_or(place.durability);
-        let token = Token {
+        Token {
             seam: ground.stage.seam(),
             scenario: resolved.scenario.name.clone(),
             scale: resolved.scale.clone(),
@@ -259,13 +345,15 @@ impl Recorder {
             device: device.map(|device| (device, durability)),
             bug: self.origin.bug.clone(),
             exec: self.origin.exec.clone(),
-        };
-        let known = self.origin.expected.position(
-            trace.model.name(),
-            &place.phase,
-            judgement.verdict.name(),
-            &judgement.oracle,
-        );
+        }
+    }
+
+    fn finding(&mut self, ground: &Ground, place: &Place, trace: &Trace, judgement: Judgement) -> Finding {
+        self.findings += 1;
+        let token = self.token(ground, place, trace);
+        let shrunk_from = trace.shrunk_from.as_deref();
+        let shrunk_from = shrunk_from.map(|before| self.token(ground, place, before).to_string());
+        let known = self.known(place, trace, &judgement);
         self.met.extend(known);
         let file = match &self.origin.scenario_file {
             Some(path) => format!(" --scenario '{}'", path.display()),
@@ -283,6 +371,7 @@ impl Recorder {
             oracle: judgement.oracle,
             explain: judgement.explain,
             expected: known.is_some(),
+            shrunk_from,
         }
     }
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use fault_backend::replay::Point;
+use fault_backend::volume::Volume;
 use reports::{Event, Stream};
 use scenarios::Resolved;
 
 use crate::chain::{Chain, CrashState, Finished, Step, sample};
 use crate::error::Error;
-use crate::ground::Setting;
+use crate::ground::{Ground, Setting};
 use crate::judge::Judgement;
 use crate::outage::Outage;
 use crate::prepare::{Known, Prepared, PreparedPhase, prepare};
@@ -17,13 +18,21 @@ use crate::programs::Programs;
 use crate::record::{Place, Recorder};
 use crate::stage::Cut;
 use crate::store::{self, Past, Reached};
-use crate::token::{self, Token};
+use crate::token::{self, Token, TokenKill};
+
+/// Sees the crash state before anything is resumed.
+pub type Crashed<'a> = &'a mut dyn FnMut(&mut Ground) -> Result<(), Error>;
 
 /// What a reproduction came to.
 #[derive(Clone, Debug)]
 pub enum Reproduced {
     /// The crash state was brought back, and this is what the resume made of it.
-    Judged(Judgement),
+    Judged {
+        /// What it is.
+        judgement: Judgement,
+        /// What the resume left, on a seam that has that in memory.
+        result: Option<Volume>,
+    },
     /// A kill did not land: the run was at its end before it.
     NotLanded {
         /// Which, from 1.
@@ -80,11 +89,12 @@ pub fn prepare_for(
     Ok(prepared)
 }
 
-/// Does again what the token says.
+/// Does again what the token says. `crashed` sees the crash state before anything is resumed.
 pub fn repro(
     token: &Token,
     prepared: &mut Prepared,
     recorder: &mut Recorder,
+    crashed: Crashed<'_>,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     let Prepared { phases, ground } = prepared;
@@ -93,26 +103,13 @@ pub fn repro(
     let place = Place::new(1, phase);
     let mut attempt = 0;
 
-    let device = token.device.clone();
-    let outage = device.map(|(device, durability)| Arc::new(Outage { device, durability, seed: token.seed }));
     let mut chain = Chain::begin(ground, phase)?;
-    let mut not_landed = None;
-    for (index, kill) in token.kills.iter().enumerate() {
-        if kill.power.is_some() {
-            let outage = outage.as_ref().ok_or(Error::NotRecorded)?;
-            chain.lose_power(kill, outage)?;
-        } else if !kill.fault.is_kill() {
-            chain.disturb(kill.fault.clone())?;
-        } else if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
-            not_landed = Some((index + 1, kill));
-            break;
-        }
-    }
+    let walked = walk(&mut chain, &token.kills, outage_of(token).as_ref(), Begin::Live)?;
     let found = chain.crashes.last().map_or(place.start_id, |crash| crash.sample.volume_id);
     let found = token::short(found);
     // A kill that the seam made is before the end of its run, whatever there was left to write.
     let writes_after = usize::MAX / 2;
-    if let Some((ordinal, kill)) = not_landed {
+    if let Walked::NotLanded { place: at } = walked {
         recorder.kills(&place, &chain.crashes, writes_after, &mut attempt, stream)?;
         stream.emit(&Event::Late {
             iteration: 1,
@@ -120,7 +117,7 @@ pub fn repro(
             attempt: attempt + 1,
             step: "start".to_owned(),
         })?;
-        return Ok(Reproduced::NotLanded { kill: ordinal, point: kill.describe() });
+        return Ok(Reproduced::NotLanded { kill: at + 1, point: token.kills[at].describe() });
     }
     if found != token.crash {
         let crashes = chain.crashes;
@@ -130,11 +127,12 @@ pub fn repro(
         recorder.judged(ground, &place, &crashes, judgement, stream)?;
         return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
     }
-    let Finished { crashes, judgement, .. } =
-        if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
+    crashed(chain.ground())?;
+    let Finished { crashes, judgement, result, .. } =
+        if ends_done(&token.kills) { chain.finish_durable() } else { chain.finish(None) }?;
     recorder.kills(&place, &crashes, writes_after, &mut attempt, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
-    Ok(Reproduced::Judged(judgement))
+    Ok(Reproduced::Judged { judgement, result })
 }
 
 /// The phase that was made ready for a token.
@@ -144,9 +142,57 @@ pub fn last_of<'a>(phases: &'a mut [PreparedPhase], token: &Token) -> Result<&'a
         .ok_or_else(|| Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() })
 }
 
+/// How a token's power fails.
+pub fn outage_of(token: &Token) -> Option<Arc<Outage>> {
+    let device = token.device.clone();
+    device.map(|(device, durability)| Arc::new(Outage { device, durability, seed: token.seed }))
+}
+
 /// Whether nothing is resumed after the last kill.
-pub fn ends_done(token: &Token) -> bool {
-    token.kills.last().is_some_and(|kill| kill.done)
+pub fn ends_done(kills: &[TokenKill]) -> bool {
+    kills.last().is_some_and(|kill| kill.done)
+}
+
+/// How a chain comes to its first crash state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// By running the tool up to there.
+    Live,
+    /// From the recorded run, where there is one.
+    Recorded,
+}
+
+/// How far faults led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// All of them happened.
+    Landed,
+    /// The run was at its end before one of them.
+    NotLanded {
+        /// Which, from 0.
+        place: usize,
+    },
+}
+
+/// Makes the faults happen, one after the other.
+pub fn walk(
+    chain: &mut Chain<'_>,
+    kills: &[TokenKill],
+    outage: Option<&Arc<Outage>>,
+    begin: Begin,
+) -> Result<Walked, Error> {
+    for (place, kill) in kills.iter().enumerate() {
+        if kill.power.is_some() {
+            chain.lose_power(kill, outage.ok_or(Error::NotRecorded)?)?;
+        } else if !kill.fault.is_kill() {
+            chain.disturb(kill.fault.clone())?;
+        } else if place == 0 && begin == Begin::Recorded && chain.leap(kill)? {
+            // It is there without a run.
+        } else if let Step::Finished(_) = chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
+            return Ok(Walked::NotLanded { place });
+        }
+    }
+    Ok(Walked::Landed)
 }
 
 /// What the tool had acknowledged before the first kill that led to a kept state.
@@ -171,7 +217,12 @@ pub enum Followed {
 }
 
 /// Judges the crash state that recorded runs lead to from the phase's start, without running the tool up to it.
-pub fn follow(token: &Token, past: &[Past], prepared: &mut Prepared) -> Result<Followed, Error> {
+pub fn follow(
+    token: &Token,
+    past: &[Past],
+    prepared: &mut Prepared,
+    crashed: Crashed<'_>,
+) -> Result<Followed, Error> {
     let Prepared { phases, ground } = prepared;
     let phase = last_of(phases, token)?;
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
@@ -188,8 +239,9 @@ pub fn follow(token: &Token, past: &[Past], prepared: &mut Prepared) -> Result<F
     if found != token.crash {
         return Ok(Followed::OtherState(found));
     }
-    let chain = Chain::begin_with(ground, phase, crashes, acks);
-    let finished = if ends_done(token) { chain.finish_durable() } else { chain.finish(None) }?;
+    let mut chain = Chain::begin_with(ground, phase, crashes, acks);
+    crashed(chain.ground())?;
+    let finished = if ends_done(&token.kills) { chain.finish_durable() } else { chain.finish(None) }?;
     Ok(Followed::Judged(finished))
 }
 
@@ -199,11 +251,12 @@ pub fn judge_kept(
     past: &[Past],
     prepared: &mut Prepared,
     recorder: &mut Recorder,
+    crashed: Crashed<'_>,
     stream: &mut Stream,
 ) -> Result<Reproduced, Error> {
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, last_of(&mut prepared.phases, token)?);
-    let Finished { crashes, judgement, .. } = match follow(token, past, prepared)? {
+    let Finished { crashes, judgement, result, .. } = match follow(token, past, prepared, crashed)? {
         Followed::Judged(finished) => finished,
         Followed::OtherState(found) => {
             return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
@@ -212,5 +265,5 @@ pub fn judge_kept(
     let ground = &mut prepared.ground;
     recorder.kills(&place, &crashes, usize::MAX / 2, &mut 0, stream)?;
     recorder.judged(ground, &place, &crashes, judgement.clone(), stream)?;
-    Ok(Reproduced::Judged(judgement))
+    Ok(Reproduced::Judged { judgement, result })
 }

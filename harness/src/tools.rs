@@ -4,6 +4,7 @@
 //! build without what the campaign needs (the in-process hook, planted bugs) is passed over. Else, in a checkout, cargo
 //! builds it into a folder of its own, so that the features of one build never leak into another.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,10 +110,27 @@ pub fn links_hook(program: &str) -> bool {
     OWN_TOOLS.contains(&(program, true))
 }
 
+/// Where one of the project's tools comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is there.
+    There(PathBuf),
+    /// It is to be built in this checkout.
+    Checkout(&'static Path),
+}
+
 /// Path of one of the project's tools. `say` is told before something is built.
 pub fn find_own(tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ToolError> {
     // A tool without the hook is killed at times on that seam.
     let needs = Needs { hook: needs.hook && links_hook(tool), ..needs };
+    match place_of(tool, needs)? {
+        Place::There(path) => Ok(path),
+        Place::Checkout(root) => build(root, tool, needs, say),
+    }
+}
+
+/// Where one of the project's tools is, or could be built. Nothing is built.
+pub fn place_of(tool: &str, needs: Needs) -> Result<Place, ToolError> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     // In a build folder of cargo lies whatever was built there last, with whatever features.
     let beside = beside.filter(|folder| !folder.join(".fingerprint").is_dir());
@@ -120,7 +138,7 @@ pub fn find_own(tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Result<P
     for folder in beside.iter().chain(&named) {
         let path = folder.join(tool);
         match fs::read(&path) {
-            Ok(binary) if needs.are_met_by(&binary) => return Ok(path),
+            Ok(binary) if needs.are_met_by(&binary) => return Ok(Place::There(path)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(ToolError::Read { path, source }),
@@ -130,7 +148,7 @@ pub fn find_own(tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Result<P
         root.join("Cargo.toml").is_file() && root.join("targets").join(tool).join("Cargo.toml").is_file()
     });
     match checkout {
-        Some(root) => build(root, tool, needs, say),
+        Some(root) => Ok(Place::Checkout(root)),
         None => Err(ToolError::NotFound { tool: tool.to_owned(), features: needs.features() }),
     }
 }
@@ -140,8 +158,7 @@ fn build(root: &Path, tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Re
     if !target.join("release").join(tool).exists() {
         say(&format!("building {tool} (once)"));
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = Command::new(cargo_name())
         .current_dir(root)
         .args([
             "build",
@@ -165,6 +182,17 @@ fn build(root: &Path, tool: &str, needs: Needs, say: &mut dyn FnMut(&str)) -> Re
         return Err(ToolError::Build { tool: tool.to_owned(), output });
     }
     Ok(target.join("release").join(tool))
+}
+
+fn cargo_name() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Path of the cargo that would build a tool, if there is one.
+pub fn cargo() -> Option<PathBuf> {
+    let (name, path) = (cargo_name(), std::env::var_os("PATH").unwrap_or_default());
+    let folders = std::env::split_paths(&path);
+    folders.map(|folder| folder.join(&name)).find(|file| file.is_file())
 }
 
 /// Path of a program in the search path that tools under test get, if it is there.

@@ -82,8 +82,10 @@ fn point(op: u64, verdict: Verdict) -> Point {
         gpt: None,
         copies: BTreeMap::new(),
         merged: false,
+        unread: false,
         verdict: Some(verdict),
         asked: None,
+        overwrites: None,
         opened: None,
         wall_ms: 1,
     }
@@ -102,6 +104,7 @@ fn finding(op: u64, verdict: Verdict) -> Finding {
         explain: "bytes differ\nin two places".to_owned(),
         repro: format!("killpoint repro kp1:made:{op}"),
         expected: false,
+        shrunk_from: None,
     }
 }
 

@@ -135,6 +135,8 @@ pub enum Event {
     },
     /// One flush of a phase's run was ignored, and states were judged that are possible only then.
     Barrier(Barrier),
+    /// What the resumes of some states overwrite, told before the first of them.
+    Overwritten(Overwritten),
     /// One level of a phase's resume closure: what the resumes of the level before it leave where they are cut.
     Closure {
         /// Phase.
@@ -244,6 +246,8 @@ pub enum Command {
     Barriers,
     /// One finding again.
     Repro,
+    /// One finding made smaller.
+    Shrink,
 }
 
 /// Where the tool's I/O passes through us.
@@ -448,14 +452,34 @@ pub struct Point {
     /// The state differs from the one with this content id, but only in scratch files of which the resume of that one
     /// asked for nothing that differs: it is judged with it.
     pub merged: bool,
+    /// The state differs from a judged one only in bytes that the resume of that one overwrote before it read them, so
+    /// that it recovers as well. It was looked at, and not resumed.
+    #[serde(default)]
+    pub unread: bool,
     /// What resume and oracles came to; none where the same content was judged at an earlier point.
     pub verdict: Option<Verdict>,
     /// What the resume asked of what lay in the scratch directory; none where it asked for more than names.
     pub asked: Option<AskedOf>,
+    /// Number of the [`Overwritten`] bytes of the resume, where its state may stand for others.
+    #[serde(default)]
+    pub overwrites: Option<u64>,
     /// States that crashes of this one's resume may lead to for the first time; none where they were not followed.
     pub opened: Option<u64>,
     /// Duration of resume and oracles, in milliseconds.
     pub wall_ms: u64,
+}
+
+/// Bytes that a resume overwrites before it reads them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Overwritten {
+    /// Phase.
+    pub phase: String,
+    /// Number in the phase, from 0, by which points refer to it.
+    pub number: u64,
+    /// Of each file the ranges, as first byte and length.
+    pub files: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
 /// What a resume asked of what lay in the scratch directory.
@@ -563,6 +587,9 @@ pub struct Finding {
     /// The scenario says that this is known of the tool.
     #[serde(default)]
     pub expected: bool,
+    /// Token of what was found first, where it was made smaller: with more faults, or at a later op.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk_from: Option<String>,
 }
 
 impl Finding {

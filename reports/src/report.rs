@@ -147,8 +147,12 @@ pub struct States {
     pub distinct: u64,
     /// Of those that were reached, the ones that differ from a judged one only in what its resume never asked for.
     pub merged: u64,
-    /// Different ones that were judged.
+    /// Different ones that were judged, by a resume of their own or by proof.
     pub judged: u64,
+    /// Of those that were judged, the ones that differ from another only in bytes that its resume overwrote before it
+    /// read them.
+    #[serde(default)]
+    pub unread: u64,
     /// Whether the resume closure of every phase was followed to its end.
     pub closure_complete: bool,
     /// The resume closure, where it was asked for.
@@ -319,6 +323,7 @@ impl From<&Tally> for Report {
                 distinct: tally.distinct_states(),
                 merged: tally.merged,
                 judged: tally.judged_states(),
+                unread: tally.unread,
                 closure_complete: !tally.closures.is_empty()
                     && tally.closures.values().all(|closure| closure.complete),
                 closure: (!tally.closures.is_empty()).then(|| Closure::from(tally)),

@@ -69,6 +69,7 @@ pub(crate) fn finding(id: &str, verdict: Verdict) -> Finding {
         explain: "partition `IMGA`: 16 bytes at offset 56 of entry 2 differ (unique GUID)".to_owned(),
         repro: format!("killpoint repro kp1:mixed-layout:{id}"),
         expected: false,
+        shrunk_from: None,
     }
 }
 

@@ -124,6 +124,7 @@ impl Narrator {
                 vec![sweep::level(phase, *depth, *points, *fresh)]
             }
             Event::Barrier(barrier) => vec![sweep::barrier(barrier)],
+            Event::Overwritten(overwritten) => vec![sweep::overwritten(overwritten)],
             Event::PowerClaims { phase, epochs } => vec![sweep::claimed(phase, epochs)],
             Event::ClosureEnded { phase, complete } => vec![sweep::closed(phase, *complete, tally)],
             Event::Point(point) => {

@@ -95,6 +95,8 @@ pub struct Tally {
     pub raw: u64,
     /// Crash states as they were reached that were judged with another one.
     pub merged: u64,
+    /// Different crash states of which it was proven that they recover.
+    pub unread: u64,
     /// Kills that the seed gave and that nothing could make up for, of iterations that ran to their end.
     pub shortfall: u64,
     /// Crash states unlike the phase's start and unlike its baseline, as they were reached.
@@ -194,7 +196,7 @@ impl Tally {
                 self.attempted += 1;
                 self.explored += 1;
             }
-            Event::Layout { .. } => {}
+            Event::Layout { .. } | Event::Overwritten(_) => {}
             Event::Kill(kill) => self.kill(kill),
             Event::Judged { iteration, phase, verdict, .. } => self.judged(*iteration, phase, *verdict),
             Event::Sweep { phase, lots, .. } => {
@@ -332,6 +334,7 @@ impl Tally {
         }
         self.inside_op += u64::from(point.torn_bytes.is_some());
         self.merged += u64::from(point.merged);
+        self.unread += u64::from(point.unread);
         let state = state_of(point);
         self.reached(&state, &point.step, point.interior, point.gpt.as_ref(), &point.copies);
         if let Some(verdict) = point.verdict {

@@ -85,6 +85,7 @@ fn sweep(points: u64) -> Stream {
                 explain: "no valid copy".to_owned(),
                 repro: format!("killpoint repro kp1:made:{op}"),
                 expected: false,
+                shrunk_from: None,
             }));
         }
     }

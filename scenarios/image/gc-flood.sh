@@ -1,5 +1,5 @@
 # gc-flood.sh HOME BOXES: starts boxes at once. Each gets an image, a note that it has it, and an overlay; a start that was
-# interrupted goes on where the note says, and trusts it.
+# interrupted goes on where the note says, and trusts it. What is trusted is flushed before it has its name.
 home=$1
 
 start() {
@@ -9,13 +9,13 @@ start() {
     mkdir -p "$box/disks" || return
     if [ ! -e "$box/pulled" ]; then
         { printf '%s\n' "$1"; head -c 65535 /dev/zero; } > "$image.part" || return
-        mv "$image.part" "$image" || return
+        sync "$image.part" && mv "$image.part" "$image" && sync "${image%/*}" || return
         echo "$1" > "$box/pulled.part" || return
-        mv "$box/pulled.part" "$box/pulled" || return
+        sync "$box/pulled.part" && mv "$box/pulled.part" "$box/pulled" && sync "$box" || return
     fi
     base=../../../images/disk-images/$1.ext4
     qemu-img create -q -f qcow2 -b "$base" -F raw "$box/disks/root.part" || return
-    mv "$box/disks/root.part" "$box/disks/root.qcow2" || return
+    sync "$box/disks/root.part" && mv "$box/disks/root.part" "$box/disks/root.qcow2" && sync "$box/disks" || return
     echo "started $1"
 }
 

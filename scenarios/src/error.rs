@@ -8,13 +8,14 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::locate::{Place, Step};
+use crate::near::{hint, hint_in, question};
 use crate::size::SizeError;
 
 /// Why a scenario can't be loaded.
 #[derive(Debug, Error)]
 pub enum ScenarioError {
     /// No scenario of that name ships.
-    #[error("there is no scenario `{name}`{}\n  known: {}", hint(near), known.join(", "))]
+    #[error("there is no scenario `{name}`{}\n  known: {}", question(near), known.join(", "))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -40,7 +41,11 @@ pub enum ScenarioError {
         source: io::Error,
     },
     /// The scale that was asked for is not one of this scenario's.
-    #[error("`{scenario}` has no scale `{asked}`: it has {}", list(known, "none at all"))]
+    #[error(
+        "`{scenario}` has no scale `{asked}`: it has {}{}",
+        list(known, "none at all"),
+        meant(asked, known)
+    )]
     UnknownScale {
         /// The scenario's name.
         scenario: String,
@@ -73,7 +78,7 @@ pub struct Fault {
 #[derive(Debug, Error)]
 pub enum Problem {
     /// Not TOML, an unknown key, or a value of another type.
-    #[error("{}", .0.message())]
+    #[error("{}{}", .0.message(), hint_in(.0.message()))]
     Toml(toml::de::Error),
     /// The model does not survive filling in placeholders; a fault of this crate.
     #[error("the scenario can't be written out: {0}")]
@@ -108,7 +113,7 @@ pub enum Problem {
         exits: usize,
     },
     /// A placeholder that nothing sets.
-    #[error("nothing sets the placeholder `{{{name}}}` here; known: {}", braced(known))]
+    #[error("nothing sets the placeholder `{{{name}}}` here; known: {}{}", braced(known), meant(name, known))]
     UnknownPlaceholder {
         /// Its name.
         name: String,
@@ -119,7 +124,11 @@ pub enum Problem {
     #[error("`default_scale` is missing: write one of {}", list(.0, "none"))]
     NoDefaultScale(Vec<String>),
     /// A default that is none of the scales.
-    #[error("`default_scale` is `{default}`, which is no scale: there is {}", list(known, "none at all"))]
+    #[error(
+        "`default_scale` is `{default}`, which is no scale: there is {}{}",
+        list(known, "none at all"),
+        meant(default, known)
+    )]
     BadDefaultScale {
         /// The default as written.
         default: String,
@@ -244,7 +253,7 @@ pub enum Problem {
         size: u64,
     },
     /// A label that the fixture has not.
-    #[error("the fixture has no partition `{label}`: it has {}", list(known, "none"))]
+    #[error("the fixture has no partition `{label}`: it has {}{}", list(known, "none"), meant(label, known))]
     UnknownPartition {
         /// The label.
         label: String,
@@ -255,7 +264,7 @@ pub enum Problem {
     #[error("`{0}` holds no file system that has a checker")]
     NoChecker(String),
     /// A file that the fixture does not make.
-    #[error("the fixture has no file `{file}`: it has {}", list(known, "none"))]
+    #[error("the fixture has no file `{file}`: it has {}{}", list(known, "none"), meant(file, known))]
     UnknownFile {
         /// The file.
         file: String,
@@ -269,7 +278,7 @@ pub enum Problem {
     #[error("`{0}` is no path inside the volume: write names with `/` between them, without `.` and `..`")]
     VolumePath(String),
     /// A phase that the scenario has not.
-    #[error("there is no phase `{name}`: there is {}", list(known, "none"))]
+    #[error("there is no phase `{name}`: there is {}{}", list(known, "none"), meant(name, known))]
     UnknownPhase {
         /// The phase.
         name: String,
@@ -375,7 +384,11 @@ pub enum Problem {
         found: u32,
     },
     /// An expected finding that no campaign can have.
-    #[error("`{file}`, finding {number}: there is no {what} `{name}`: there is {}", list(known, "none"))]
+    #[error(
+        "`{file}`, finding {number}: there is no {what} `{name}`: there is {}{}",
+        list(known, "none"),
+        meant(name, known)
+    )]
     ExpectedFinding {
         /// Relative to the scenario file.
         file: String,
@@ -414,12 +427,7 @@ fn last_line(error: &regex::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-fn hint(near: &[&str]) -> String {
-    match near {
-        [] => String::new(),
-        names => format!(
-            "; did you mean {}?",
-            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
-        ),
-    }
+/// Asks whether one of the known names was meant.
+fn meant(name: &str, known: &[String]) -> String {
+    hint(name, known.iter().map(String::as_str))
 }

@@ -9,6 +9,7 @@ pub mod expected;
 pub mod fixture;
 mod locate;
 pub mod model;
+mod near;
 pub mod patterns;
 pub mod placeholder;
 pub mod programs;

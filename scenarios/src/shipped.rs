@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::error::ScenarioError;
+use crate::near::near;
 
 /// A scenario that ships.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,47 +126,9 @@ pub(crate) fn find(name: &str) -> Result<Shipped, ScenarioError> {
     if let Some(found) = shipped().iter().find(|shipped| shipped.name == name) {
         return Ok(*found);
     }
-    let mut near: Vec<_> = shipped()
-        .iter()
-        .map(|shipped| (distance(name, shipped.name), shipped.name))
-        .filter(|(distance, shipped)| {
-            *distance <= shipped.len() / 3 || shipped.starts_with(name) || name.starts_with(shipped)
-        })
-        .collect();
-    near.sort_unstable();
     Err(ScenarioError::Unknown {
         name: name.to_owned(),
-        near: near.into_iter().take(3).map(|(_, shipped)| shipped).collect(),
+        near: near(name, shipped().iter().map(|shipped| shipped.name)),
         known: shipped().iter().map(|shipped| shipped.name).collect(),
     })
-}
-
-/// Levenshtein distance, row by row.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (place, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = place + 1;
-        for (column, to) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_count_edits() {
-        for (left, right, edits) in
-            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("same", "same", 0)]
-        {
-            assert_eq!(distance(left, right), edits, "{left} {right}");
-        }
-    }
 }

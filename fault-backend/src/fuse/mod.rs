@@ -43,6 +43,7 @@ use fuser::INodeNo;
 use nix::errno::Errno;
 
 use crate::fault::FaultPlan;
+use crate::footprint::Footprint;
 use crate::oplog::{OpLog, Progress};
 use crate::volume::Volume;
 
@@ -104,6 +105,8 @@ pub struct Run {
     pub page_cache: bool,
     /// A directory, as a path relative to the volume's root: what the tool asks about its entries is noted.
     pub watch: Option<PathBuf>,
+    /// Whether it is noted what the tool reads and overwrites.
+    pub trace: bool,
 }
 
 /// What a tool asked about the entries of a directory, as they were when the run began. A run would have done the same
@@ -132,6 +135,7 @@ impl Run {
             disk: None,
             page_cache: false,
             watch: None,
+            trace: false,
         }
     }
 }
@@ -162,6 +166,9 @@ pub struct Recorded {
     pub broken: bool,
     /// What the tool asked about the directory in [`Run::watch`].
     pub glances: Glances,
+    /// What the tool read and overwrote, where [`Run::trace`] asks for it. Of what goes through the page cache more counts
+    /// as read than was. None where memory was shared with a file, which nobody sees.
+    pub footprint: Option<Footprint>,
 }
 
 /// A mounted seam. Dropping it unmounts, whatever is still open there.

@@ -165,6 +165,9 @@ impl Shared {
             _ => Done::default(),
         };
         state.record(&change, caller, progress, outcome);
+        if outcome == Outcome::Completed {
+            state.overwrites(&change);
+        }
         if end.kills() {
             state.freeze();
             drop(state);

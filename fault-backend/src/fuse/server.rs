@@ -191,13 +191,23 @@ impl Server {
         }
         let node = content.volume.node(ino).ok_or(Errno::ESTALE)?;
         let image = node.image().ok_or(Errno::EISDIR)?;
-        image
+        let read = image
             .read_at(offset, into)
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        if let Some(footprint) = state.footprint(slot) {
+            footprint.read(ino, offset..offset + read as u64);
+        }
+        Ok(read)
     }
 
     pub(super) fn seek(&self, node: INodeNo, handle: FileHandle, offset: i64, whence: i32) -> Answer<i64> {
-        current(&self.shared.lock(), inside(node)?.0, handle)?;
+        let (slot, ino) = inside(node)?;
+        let mut state = self.shared.lock();
+        current(&state, slot, handle)?;
+        if let Some(footprint) = state.footprint(slot) {
+            footprint.asked(ino);
+        }
+        drop(state);
         self.with_node(node, |_, _, node| {
             let image = node.image().ok_or(Errno::EINVAL)?;
             let from = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;

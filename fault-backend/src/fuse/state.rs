@@ -15,6 +15,7 @@ use super::verdict::{End, Verdict};
 use super::{Glances, Recorded, Run, Wiring};
 use crate::content_id::CHUNK_BYTES;
 use crate::fault::{ArmedPlan, OpClass, OpView};
+use crate::footprint::Footprint;
 use crate::oplog::{Op, OpLog, Outcome, Progress};
 use crate::volume::{Ino, Mutation, Volume};
 
@@ -61,6 +62,8 @@ pub(super) struct Active {
     watched: Option<Ino>,
     lying: HashSet<Ino>,
     glances: Glances,
+    /// What was read and overwritten, and the volume that the run began with.
+    traced: Option<(Footprint, Volume)>,
 }
 
 impl Active {
@@ -87,6 +90,7 @@ impl Active {
             watched: None,
             lying: HashSet::new(),
             glances: Glances::default(),
+            traced: None,
         }
     }
 
@@ -179,6 +183,7 @@ impl State {
         if let Some(watched) = run.watched {
             below(&content.volume, watched, &mut run.lying);
         }
+        run.traced = run.run.trace.then(|| (Footprint::default(), content.volume.clone()));
         self.run = Some(run);
     }
 
@@ -207,6 +212,24 @@ impl State {
         }
     }
 
+    /// What is noted of reads and writes, while that is asked for.
+    pub(super) fn footprint(&mut self, slot: Slot) -> Option<&mut Footprint> {
+        let traced = self.run.as_mut().filter(|_| slot == Slot::Work)?.traced.as_mut();
+        traced.map(|(footprint, _)| footprint)
+    }
+
+    /// Notes a change of content.
+    pub(super) fn overwrites(&mut self, change: &Change<'_>) {
+        let Some(footprint) = self.footprint(Slot::Work) else { return };
+        match change {
+            Change::Write { ino, offset, data } => {
+                footprint.write(*ino, *offset..offset.saturating_add(data.len() as u64));
+            }
+            Change::Mutation(mutation) => footprint.mutation(mutation),
+            Change::Flush { .. } => {}
+        }
+    }
+
     /// Cuts the run.
     pub(super) fn freeze(&mut self) {
         self.content_mut(Slot::Work).closed = true;
@@ -223,7 +246,14 @@ impl State {
         content.closed = true;
         let mut volume = content.volume.clone();
         let orphans_dropped = volume.drop_orphans();
+        let traced = run.traced.filter(|_| !run.mapped);
+        let footprint = traced.map(|(mut footprint, start)| {
+            let gone = start.walk().map(|(_, ino)| ino).filter(|ino| volume.node(*ino).is_none());
+            gone.for_each(|ino| footprint.removed(ino));
+            footprint
+        });
         Some(Recorded {
+            footprint,
             volume,
             log: run.log,
             ops: run.ops,

@@ -9,7 +9,7 @@ use super::CrashState;
 use crate::error::Error;
 use crate::explain::{Directory, Evidence, Explanation, Reach, Run, States};
 use crate::ground::Ground;
-use crate::judge::{Asked, Sum};
+use crate::judge::Asked;
 use crate::prepare::{Known, Varies};
 use crate::stage::{Job, Which};
 use crate::store::Reached;
@@ -50,20 +50,20 @@ pub(super) fn runs(crash: &CrashState, known: &Known) -> Vec<Run> {
 }
 
 /// Gathers what a failure is explained from. In a directory that is used again, what a further run or a crash left is gone
-/// by the time somebody asks.
+/// by the time somebody asks. The oracle is the one that decided the verdict.
 pub(super) fn gather(
     known: &Known,
     crashes: &[CrashState],
     around: Around,
     resume: Option<Arc<OpLog>>,
-    sum: &Sum,
+    (oracle, asked): (&str, Asked),
 ) -> Option<Evidence> {
     let Around { crash, result, further } = around;
     let in_memory = known.start.memory.clone().zip(known.baseline.memory.clone()).zip(result);
     let Some(((start, baseline), result)) = in_memory else {
-        let stays = further.is_none() && sum.asked == Asked::AtEnd;
+        let stays = further.is_none() && asked == Asked::AtEnd;
         return stays.then(|| {
-            let (baseline, mask, oracle) = (known.baseline.clone(), known.mask.clone(), sum.oracle.clone());
+            let (baseline, mask, oracle) = (known.baseline.clone(), known.mask.clone(), oracle.to_owned());
             Evidence::Directory(Box::new(Directory { baseline, mask, oracle }))
         });
     };
@@ -79,8 +79,8 @@ pub(super) fn gather(
         runs: crashes.last().map_or_else(Vec::new, |crash| runs(crash, known)),
         resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
-        oracle: sum.oracle.clone(),
-        at_crash: sum.asked == Asked::AtCrash,
+        oracle: oracle.to_owned(),
+        at_crash: asked == Asked::AtCrash,
     })))
 }
 

@@ -5,17 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use scenarios::model::Accept;
 
-use super::{OutputArgs, PlaceArgs, PointArgs, parse_accept};
-
-pub(super) const EXPORT_EXAMPLES: &str = "\
-Examples:
-  killpoint export runs/sgdisk-new-20260101-120000#F1 --out finding
-  sh scenarios/replay-finding.sh finding         the finding again, by the script that ships";
-
-pub(super) const IMPORT_EXAMPLES: &str = "\
-Examples:
-  killpoint import vm.log --image before.img --resume 'e2fsck -fy {image}' --model kill,power
-  killpoint import vm.log --image before.img --resume ./again.sh --check 'fsck.fat -n {image}'";
+use super::{Format, OutputArgs, PlaceArgs, PointArgs, parse_accept};
 
 /// Arguments of `export`.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +17,7 @@ pub struct ExportArgs {
     pub out: PathBuf,
     /// Format of the logs
     #[arg(long, value_enum, default_value_t = LogFormat::LogWrites)]
-    pub format: LogFormat,
+    pub log_format: LogFormat,
     /// The scenario's file, where it does not ship
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<String>,
@@ -37,6 +27,9 @@ pub struct ExportArgs {
     /// Directory in which the working area is made and removed [default: /dev/shm where there is room]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
 }
 
 /// Format of an exported log.
@@ -94,4 +87,7 @@ pub struct ReplayLogArgs {
     pub log: PathBuf,
     /// Image file that is written to
     pub image: PathBuf,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
 }

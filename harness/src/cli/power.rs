@@ -7,7 +7,7 @@ use fault_backend::power::{
     AtomicUnit, DeviceProfile, Durability, NoSuchUnit, ProfileError, UnknownDurability,
 };
 
-use super::{OutputArgs, PlaceArgs, ToolArgs};
+use super::{Format, OutputArgs, PlaceArgs, ToolArgs};
 
 /// How the power fails.
 #[derive(Clone, Debug, Args)]
@@ -78,6 +78,9 @@ pub struct OnMountArgs {
     /// A further mount option (repeatable)
     #[arg(long = "option", value_name = "OPTION")]
     pub options: Vec<String>,
+    /// What standard output gets; with `json`, that of the command goes to standard error
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
     /// The command, run in the mount; `{mnt}` in its arguments names the mount point. Without one: mount and unmount
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,

@@ -1,6 +1,7 @@
 //! `export`: one finding as files that can be replayed without killpoint.
 
 use reports::{ColorChoice, Exit, Seam, Stream};
+use serde_json::json;
 
 use super::print;
 use super::repro::{named, ready};
@@ -11,7 +12,7 @@ use crate::export::{self, Exported, Facts};
 use crate::repro;
 
 pub(super) fn export(args: ExportArgs) -> Result<Exit, Error> {
-    let LogFormat::LogWrites = args.format;
+    let LogFormat::LogWrites = args.log_format;
     let (token, kept) = named(&args.token)?;
     if token.seam != Seam::Fuse {
         return Err(Error::NotRecorded);
@@ -24,7 +25,10 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, Error> {
     let mut stream = Stream::new(Vec::new());
     let mut prepared = repro::prepare_for(&token, resolved, programs, &setting, &mut stream)?;
     let exported = export::export(&token, &facts, &mut prepared, setting.exec.as_ref(), &args.out)?;
-    print(&describe(&args, &exported))?;
+    print(&match args.format {
+        Format::Human => describe(&args, &exported),
+        Format::Json => as_json(&args, &exported),
+    })?;
     Ok(Exit::Passed)
 }
 
@@ -34,6 +38,8 @@ fn asked(args: &ExportArgs) -> ReproArgs {
         token: args.token.clone(),
         scenario: args.scenario.clone(),
         yes: args.yes,
+        keep: None,
+        pause: false,
         place: PlaceArgs { run_dir: None, work_dir: args.work_dir.clone() },
         output: OutputArgs {
             format: Format::Human,
@@ -43,6 +49,15 @@ fn asked(args: &ExportArgs) -> ReproArgs {
             no_progress: true,
         },
     }
+}
+
+fn as_json(args: &ExportArgs, exported: &Exported) -> String {
+    let Exported { file, judgement, entries: (run, crash) } = exported;
+    let told = json!({
+        "schema": 1, "out": args.out, "file": file, "verdict": judgement.verdict.name(), "oracle": judgement.oracle,
+        "run_entries": run, "crash_entries": crash,
+    });
+    format!("{told:#}\n")
 }
 
 fn describe(args: &ExportArgs, exported: &Exported) -> String {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use reports::Exit;
+use serde_json::json;
 
 use super::{print, sweep};
-use crate::cli::{CommandArgs, ExecArgs, ImportArgs, ReplayLogArgs};
+use crate::cli::{CommandArgs, ExecArgs, Format, ImportArgs, ReplayLogArgs};
 use crate::error::Error;
 use crate::replay_log;
 
@@ -48,13 +49,19 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, Error> {
 
 /// The command that a sweep of a log runs.
 pub(super) fn replay_log(args: ReplayLogArgs) -> Result<Exit, Error> {
-    let mut printed = Ok(());
+    let (mut printed, mut marks) = (Ok(()), Vec::new());
     replay_log::replay(&args.log, &args.image, &mut |name| {
-        // What is printed is read before the next op: it says which step that belongs to.
-        if printed.is_ok() {
-            printed = print(&format!("step: {}\n", name.replace(char::is_control, "?")));
+        let name = name.replace(char::is_control, "?");
+        match args.format {
+            // What is printed is read before the next op: it says which step that belongs to.
+            Format::Human if printed.is_ok() => printed = print(&format!("step: {name}\n")),
+            Format::Human => {}
+            Format::Json => marks.push(name),
         }
     })?;
     printed?;
+    if args.format == Format::Json {
+        print(&format!("{:#}\n", json!({ "schema": 1, "marks": marks })))?;
+    }
     Ok(Exit::Passed)
 }

@@ -1,7 +1,10 @@
 //! What each command does, from its arguments to its exit code.
 
 mod barriers;
+mod demo;
+mod doctor;
 mod export;
+mod generate;
 mod import;
 mod inspect;
 mod list;
@@ -10,13 +13,15 @@ mod report;
 mod repro;
 mod run;
 mod session;
+mod shrink;
 mod sweep;
 
 use std::io::{self, Write};
 
 use reports::Exit;
+use serde_json::json;
 
-use crate::cli::{Cli, Command, OnMountArgs};
+use crate::cli::{Cli, Command, Format, OnMountArgs};
 use crate::error::Error;
 use crate::on_mount;
 
@@ -30,6 +35,7 @@ pub fn execute(cli: Cli) -> Exit {
         Command::Report(args) => report::report(args),
         Command::Barriers(args) => barriers::barriers(args),
         Command::Repro(args) => repro::repro(args),
+        Command::Shrink(args) => shrink::shrink(args),
         Command::Export(args) => export::export(args),
         Command::Import(args) => import::import(args),
         Command::ReplayLog(args) => import::replay_log(args),
@@ -37,6 +43,10 @@ pub fn execute(cli: Cli) -> Exit {
         Command::OnMount(args) => on_mount(args),
         Command::List(args) => list::list(args),
         Command::Show(args) => list::show(args),
+        Command::Demo(args) => demo::demo(args),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Completions(args) => generate::completions(args),
+        Command::Man(args) => generate::man(args),
     };
     result.unwrap_or_else(|error| {
         print_error(&error);
@@ -46,9 +56,17 @@ pub fn execute(cli: Cli) -> Exit {
 
 /// `on-mount`: the command's own exit code is what a scenario wants to know.
 fn on_mount(args: OnMountArgs) -> Result<Exit, Error> {
-    let OnMountArgs { image, fs, offset, read_only, options, command } = args;
+    let OnMountArgs { image, fs, offset, read_only, options, format, command } = args;
     let target = on_mount::Target { image, fs, offset, read_only, options };
-    let code = on_mount::run(&target, &command)?;
+    let to_stderr = format == Format::Json;
+    let code = on_mount::run(&target, &command, to_stderr)?;
+    if to_stderr {
+        let on_mount::Target { image, fs, offset, read_only, .. } = &target;
+        let told = json!({
+            "schema": 1, "image": image, "fs": fs, "offset_bytes": offset, "read_only": read_only, "exit_code": code,
+        });
+        print(&format!("{told:#}\n"))?;
+    }
     std::process::exit(code)
 }
 

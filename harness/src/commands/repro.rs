@@ -13,13 +13,16 @@ use super::sweep::command;
 use crate::cli::{Format, ReproArgs, SeamChoice, ToolArgs};
 use crate::error::Error;
 use crate::exec::Spec;
-use crate::ground::Setting;
+use crate::ground::{Ground, Setting};
+use crate::keep::{Keeper, Wish};
 use crate::record::{Origin, Recorder};
 use crate::repro::{self, Reproduced};
 use crate::store::{self, Past};
 use crate::token::Token;
 
 pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
+    let wish = Wish { keep: args.keep.clone(), pause: args.pause };
+    wish.check()?;
     let (token, past) = named(&args.token)?;
     let (loaded, setting) = ready(&token, &args)?;
     // What is known of the tool is a failure all the same, for who asks about this one.
@@ -39,10 +42,17 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
         |mut prepared| {
             session.prepared();
             let stream = &mut session.stream;
-            match &past {
-                Some(past) => repro::judge_kept(&token, past, &mut prepared, &mut recorder, stream),
-                None => repro::repro(&token, &mut prepared, &mut recorder, stream),
+            let mut keeper = Keeper::new(wish);
+            let crashed = &mut |ground: &mut Ground| keeper.crashed(ground, &token);
+            let reproduced = match &past {
+                Some(past) => repro::judge_kept(&token, past, &mut prepared, &mut recorder, crashed, stream),
+                None => repro::repro(&token, &mut prepared, &mut recorder, crashed, stream),
+            }?;
+            if let Reproduced::Judged { judgement, result } = &reproduced {
+                let known = repro::last_of(&mut prepared.phases, &token)?.known.clone();
+                keeper.finish(&mut prepared.ground, &known, &token, judgement, result.as_ref())?;
             }
+            Ok(reproduced)
         },
     );
     let (result, reproduced) = match result {
@@ -135,13 +145,13 @@ fn describe(token: &Token, reproduced: &Reproduced) -> String {
     let points = token.describe_kills();
     let phase = &token.phase;
     let result = match reproduced {
-        Reproduced::Judged(judgement) if judgement.verdict == Verdict::Recovered => {
+        Reproduced::Judged { judgement, .. } if judgement.verdict == Verdict::Recovered => {
             "now passes: the resume recovered and every oracle holds".to_owned()
         }
-        Reproduced::Judged(judgement) if judgement.verdict == Verdict::RolledBack => {
+        Reproduced::Judged { judgement, .. } if judgement.verdict == Verdict::RolledBack => {
             "now passes: the volume is what it was before".to_owned()
         }
-        Reproduced::Judged(judgement) => {
+        Reproduced::Judged { judgement, .. } => {
             format!("fails again: {}\n  {}", judgement.verdict.name(), judgement.explain)
         }
         Reproduced::NotLanded { kill, point } => {

@@ -90,6 +90,7 @@ pub(super) fn run(args: RunArgs) -> Result<Exit, Error> {
         kills: args.kills.clone(),
         findings: args.max_findings,
         min_free_bytes: args.min_free,
+        shrinking: args.shrinking.limits(),
     };
     let mut exits = Vec::new();
     for one in loaded {

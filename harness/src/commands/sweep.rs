@@ -226,7 +226,7 @@ fn sweep_one(
         None => (rundir::make(run_dir, &resolved.scenario.name)?, Earlier::default()),
     };
     let mut session = Session::begin_in(run_dir, output.clone(), started)?;
-    let mut recorder = Recorder::new(origin, session.run_dir());
+    let mut recorder = Recorder::new(origin, session.run_dir()).shrinking(args.shrinking.limits());
     let stamps = setting.exec.as_ref().map(Spec::stamps).transpose()?;
     let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
         session.prepared();

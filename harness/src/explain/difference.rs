@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::fields::FieldChange;
+use super::files::Files;
 use super::place::Place;
 
 /// Why a finding is one: what differs from what was wanted, and what led to it.
@@ -18,6 +19,9 @@ pub struct Explanation {
     pub found: Found,
     /// What it is compared with.
     pub wanted: Wanted,
+    /// File systems of which files are missing or hold something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Files>,
     /// The differences, the most telling first, at most [`super::MAX_DIFFERENCES`].
     pub differences: Vec<Difference>,
     /// Number of differences that are not listed, by the kind of structure.

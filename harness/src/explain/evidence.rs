@@ -23,6 +23,9 @@ use crate::stage::Saved;
 /// Findings of a campaign that are explained; beyond them most are the same once more.
 pub const MAX_EXPLAINED: u64 = 50;
 
+/// The oracle about what a power cut leaves of a run that said that it was done.
+const DURABLE: &str = "durable";
+
 /// How far a recorded run went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -157,6 +160,8 @@ impl States {
         let baseline = (Wanted::Baseline, View::Memory(&self.baseline));
         let result = (Found::Result, View::Memory(&self.result));
         let (found, wanted) = match (&self.crash, &self.further) {
+            // The tool had said that it was done, so that nothing else than its result is good.
+            (Some(crash), _) if self.oracle == DURABLE => ((Found::Crash, View::Memory(crash)), baseline),
             (Some(crash), _) if self.at_crash => {
                 ((Found::Crash, View::Memory(crash)), self.nearer(View::Memory(crash))?)
             }

@@ -11,6 +11,7 @@ mod ext4;
 mod fat;
 mod fields;
 mod file_system;
+mod files;
 mod gpt;
 mod ops;
 mod piece;
@@ -33,6 +34,7 @@ use crate::mask::{self, Mask};
 pub use difference::{Cut, Difference, Explanation, Found, HexRow, OpName, Wanted};
 pub use evidence::{Directory, Evidence, MAX_EXPLAINED, Reach, Run, States};
 pub use fields::FieldChange;
+pub use files::Files;
 pub use ops::Leg;
 pub use place::{Content, InodeName, PartitionName, Place, Structure, TableCopy};
 
@@ -99,10 +101,12 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
         }
     }
     let cuts = ops::cuts(inputs.cut, &mut charts);
+    let files = files::of(wanted, found, &differences);
     Ok(Explanation {
         schema: SCHEMA,
         found: inputs.found.0,
         wanted: inputs.wanted.0,
+        files,
         differences,
         more,
         differing_bytes,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::difference::{Cut, Difference, Explanation, Found, OpName, Wanted};
+use super::files::Files;
 
 /// Fields that a difference tells in a list.
 const FIELDS_SHOWN: usize = 4;
@@ -13,7 +14,7 @@ const UNRECORDED: &str = "last written by the resume, whose ops were not recorde
 impl Explanation {
     /// The story in one sentence.
     pub fn core(&self) -> String {
-        let mut parts = Vec::new();
+        let mut parts: Vec<String> = self.files.first().map(Files::to_string).into_iter().collect();
         match self.differences.first() {
             Some(first) => {
                 parts.push(format!("{}{}", first.headline(1), self.beside()));
@@ -49,6 +50,9 @@ impl fmt::Display for Explanation {
         }
         if self.differences.is_empty() {
             return Ok(());
+        }
+        for files in self.files.iter().skip(1) {
+            write!(f, "\n{files}")?;
         }
         let bytes = plural(self.differing_bytes, "byte");
         let differ = if self.differing_bytes == 1 { "differs" } else { "differ" };

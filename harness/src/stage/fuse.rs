@@ -279,6 +279,7 @@ impl FuseStage {
             disk: self.disk.as_ref().map(|disk| disk.path.clone()),
             page_cache: only_the_end,
             watch: Some(PathBuf::from(SCRATCH)),
+            trace: job.cut.is_none(),
             ..Run::new(mounted::wiring(&self.seam, listed, &self.threads))
         });
         self.seam.reset_acks();

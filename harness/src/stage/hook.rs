@@ -278,6 +278,7 @@ impl HookStage {
             past: None,
             mapped: false,
             glances: None,
+            footprint: None,
         })
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fault_backend::footprint::Footprint;
 use fault_backend::fuse::Glances;
 use fault_backend::oplog::OpLog;
 use fault_backend::replay::Point;
@@ -96,6 +97,8 @@ pub struct Attempt {
     pub mapped: bool,
     /// What they asked about what lay in the scratch directory, on a seam that sees that.
     pub glances: Option<Glances>,
+    /// What it read and overwrote, on a seam that sees that, of a run that was not to be cut.
+    pub footprint: Option<Footprint>,
 }
 
 /// One op, as far as both seams know it.

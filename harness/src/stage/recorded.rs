@@ -40,8 +40,8 @@ pub(super) fn attempt(
     } else {
         *log = Some(recording);
     }
-    let (mapped, glances) = (recorded.mapped, Some(recorded.glances));
-    Ok(Attempt { run, failure, ops, cut, past, mapped, glances })
+    let (mapped, glances, footprint) = (recorded.mapped, Some(recorded.glances), recorded.footprint);
+    Ok(Attempt { run, failure, ops, cut, past, mapped, glances, footprint })
 }
 
 /// The ops as both seams know them, with the bytes of the disk that they change. Their clock is the

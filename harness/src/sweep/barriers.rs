@@ -125,9 +125,9 @@ fn weigh(
 /// States that are possible without a flush and not with it, those that lose least first.
 fn suspects(course: &Course, plain: &Power<'_>, power: &Power<'_>, flush: u64, most: usize) -> Suspects {
     let only_now = |state: &PowerState| !state.is_prefix() && !plain.has(state);
-    let mut states: Vec<(u64, PowerState)> = (0..).zip(power.states_from(flush).filter(only_now)).collect();
+    let states: Vec<(u64, PowerState)> = (0..).zip(power.states_from(flush).filter(only_now)).collect();
     let possible = states.len() as u64;
-    priority::sort_power(&mut states, course.log.len());
+    let states = priority::sort_power(states, course.log.len(), |op| course.tells(op));
     let mut states: Vec<(PowerState, bool)> =
         states.into_iter().take(most).map(|(_, state)| (state, false)).collect();
     let mut at_end = Vec::new();

@@ -110,7 +110,7 @@ impl Explorer<'_> {
                 let id = state.content_id();
                 let aspect = Aspect::of(&state, id, parent.acks);
                 if self.frontier.known.contains(&(id, parent.acks))
-                    || self.merges.stands_for(&aspect).is_some()
+                    || self.merges.stands_for(&aspect, true).is_some()
                 {
                     continue;
                 }
@@ -133,7 +133,7 @@ impl Explorer<'_> {
     fn settle_doubts(&mut self) -> Result<(), Error> {
         let mut recordings = VecDeque::new();
         for (parent, mut doubts) in std::mem::take(&mut self.frontier.doubts) {
-            doubts.retain(|aspect| self.merges.stands_for(aspect).is_none());
+            doubts.retain(|aspect| self.merges.stands_for(aspect, true).is_none());
             if doubts.is_empty() {
                 continue;
             }
@@ -162,7 +162,7 @@ impl Explorer<'_> {
                 let id = state.content_id();
                 let aspect = Aspect::of(&state, id, parent.acks);
                 if self.frontier.known.contains(&(id, parent.acks))
-                    || self.merges.stands_for(&aspect).is_some()
+                    || self.merges.stands_for(&aspect, true).is_some()
                 {
                     continue;
                 }

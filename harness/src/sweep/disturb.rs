@@ -82,5 +82,5 @@ pub fn run(prepared: &mut Prepared, phase: usize, fault: Fault) -> Result<Judged
     let finished = chain.finish(None)?;
     let sample =
         finished.crashes.into_iter().next_back().map(|crash| crash.sample).ok_or(Error::NotRecorded)?;
-    Ok(Judged { sample, judgement: finished.judgement, followed: None, asked: None })
+    Ok(Judged::alone(sample, finished.judgement))
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use fault_backend::ContentId;
-use reports::{Event, Finding, Model, Point, Verdict};
+use reports::{Event, Finding, Model, Overwritten, Point, Verdict};
 
 use super::explore::Key;
 use super::judge::{AskedOf, Judged};
+use super::unread::Overwrites;
 use crate::chain::Sample;
 use crate::judge::Judgement;
 use crate::token::Token;
@@ -38,12 +40,17 @@ impl Earlier {
     /// Takes in the events of a try, after those of the tries before it. What could not be measured is not taken over.
     pub fn add(&mut self, events: Vec<Event>) {
         let mut fixture = None;
+        let mut lists: HashMap<(String, u64), Overwrites> = HashMap::new();
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
             let point = match event {
                 Event::Point(point) => point,
                 Event::FixtureReady { fixture_id, .. } => {
                     fixture = Some(fixture_id);
+                    continue;
+                }
+                Event::Overwritten(list) => {
+                    lists.insert((list.phase.clone(), list.number), overwrites(list));
                     continue;
                 }
                 _ => continue,
@@ -56,14 +63,17 @@ impl Earlier {
             let (Some(verdict), Ok(id)) = (point.verdict, point.content_id.parse::<ContentId>()) else {
                 continue;
             };
-            // A failure whose finding was not written any more is judged again.
-            if verdict == Verdict::NotMeasured || !verdict.is_pass() && finding.is_none() {
+            // A failure whose finding was not written any more is judged again. What was not judged is proven again.
+            if point.unread || verdict == Verdict::NotMeasured || !verdict.is_pass() && finding.is_none() {
                 continue;
             }
             let (phase, faults) = (point.phase.clone(), point.faults.clone());
             let key = (id, point.acks);
             let of_run = matches!(point.model, Model::Error | Model::Signal);
-            let known = Known::new(point, verdict, id, finding);
+            let number = point.overwrites.map(|number| (phase.clone(), number));
+            let mut known = Known::new(point, verdict, id, finding);
+            known.judged.overwrites =
+                number.and_then(|number| lists.get(&number).cloned()).unwrap_or_default();
             if of_run {
                 self.runs.insert((phase, faults), known);
             } else {
@@ -107,9 +117,17 @@ impl Known {
         let judgement =
             Judgement { verdict, oracle, explain, writes: 0, wall_ms: point.wall_ms, evidence: None };
         Self {
-            judged: Judged { sample, judgement, followed: None, asked },
+            judged: Judged { asked, ..Judged::alone(sample, judgement) },
             opened: point.opened,
             crash: token.map(|token| token.crash),
         }
     }
+}
+
+/// A list as an event holds it.
+fn overwrites(list: Overwritten) -> Overwrites {
+    let ranges = |ranges: Vec<(u64, u64)>| {
+        ranges.into_iter().map(|(start, len)| start..start.saturating_add(len)).collect()
+    };
+    Overwrites(Arc::new(list.files.into_iter().map(|(file, list)| (file, ranges(list))).collect()))
 }

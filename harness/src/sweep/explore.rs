@@ -17,14 +17,17 @@ use super::barriers::missing;
 use super::closure::Frontier;
 use super::disturb::{self, Disturbance};
 use super::earlier::{Earlier, Known};
-use super::judge::{self, Judged, Source};
+use super::judge::{self, Judged, Looked, Source};
 use super::merge::{Aspect, Merges};
 use super::points::CrashPoint;
+use super::unread::Unread;
 use super::{Course, Plan};
 use crate::chain::Sample;
 use crate::error::Error;
 use crate::ground::Ground;
+use crate::judge::Judgement;
 use crate::record::{self, Recorder, Trace};
+use crate::shrink::{self, Outcome};
 use crate::store::{Past, Reached};
 use crate::token::{self, TokenKill, faults_text};
 use crate::workers::{Ticket, Workers};
@@ -77,12 +80,14 @@ enum Pending {
     /// A volume that was met with something else in the scratch directory. Its verdict is asked for beforehand where it
     /// is likely to be needed.
     Alike(Box<Candidate>, Follow, Option<Verdict>),
+    /// Content of which it is proven that it recovers. It is looked at, but not judged.
+    Spared(Box<Candidate>, Ticket<Looked>),
     /// A disturbed run.
     Disturbed(Label, Verdict),
 }
 
 /// Where a verdict comes from.
-enum Verdict {
+pub(super) enum Verdict {
     /// A worker.
     Ticket(Ticket<Judged>),
     /// An earlier try of this campaign.
@@ -102,7 +107,7 @@ impl Candidate {
     }
 
     /// How it comes about.
-    fn source(&self, acks: &[String]) -> Result<Source, Error> {
+    pub(super) fn source(&self, acks: &[String]) -> Result<Source, Error> {
         let (kill, further) = self.label.kills.split_first().ok_or(Error::NotRecorded)?;
         Ok(Source {
             root: self.root.clone(),
@@ -138,6 +143,7 @@ pub(super) struct Explorer<'a> {
     /// Where the power failed that led to states which fail.
     pub(super) failed_cuts: Vec<u64>,
     pub(super) merges: Merges,
+    pub(super) unread: Unread,
     pub(super) frontier: Frontier,
     pub(super) left: u64,
 }
@@ -168,6 +174,7 @@ impl<'a> Explorer<'a> {
             judged: HashSet::new(),
             failed_cuts: Vec::new(),
             merges: Merges::of(&ground.resolved.scenario, plan.merge),
+            unread: Unread::default(),
             frontier: Frontier::default(),
             left: 0,
             ground,
@@ -288,12 +295,16 @@ impl<'a> Explorer<'a> {
             return self.pend(Pending::Alike(Box::new(candidate), follow, verdict));
         }
         self.judged.insert(candidate.key());
+        if self.proof_for(&candidate, follow).is_some() {
+            let ticket = self.look_at(&candidate)?;
+            return self.pend(Pending::Spared(Box::new(candidate), ticket));
+        }
         let verdict = self.ask_for(&candidate, follow)?;
         self.pend(Pending::New(Box::new(candidate), follow, verdict))
     }
 
     /// Where the verdict of a state will come from.
-    fn ask_for(&self, candidate: &Candidate, follow: Follow) -> Result<Verdict, Error> {
+    pub(super) fn ask_for(&self, candidate: &Candidate, follow: Follow) -> Result<Verdict, Error> {
         let follows = follow == Follow::Resumes;
         // A resume that leads to something new has to be recorded again: recordings are not kept.
         let earlier = self.earlier.of_state(&self.place.phase, candidate.key());
@@ -340,14 +351,24 @@ impl<'a> Explorer<'a> {
                 if self.known.contains_key(&candidate.key()) {
                     return self.same(&candidate.label, candidate.key(), false);
                 }
-                if let Some(key) = self.merges.stands_for(&candidate.aspect) {
+                let whole = follow == Follow::Resumes;
+                if let Some(key) = self.merges.stands_for(&candidate.aspect, whole) {
                     return self.same(&candidate.label, key, true);
                 }
                 self.judged.insert(candidate.key());
-                let verdict = verdict.map_or_else(|| self.ask_for(&candidate, follow), Ok)?;
-                self.judged(*candidate, follow, verdict)
+                match verdict {
+                    None if self.proof_for(&candidate, follow).is_some() => {
+                        let ticket = self.look_at(&candidate)?;
+                        self.spared(*candidate, follow, ticket)
+                    }
+                    verdict => {
+                        let verdict = verdict.map_or_else(|| self.ask_for(&candidate, follow), Ok)?;
+                        self.judged(*candidate, follow, verdict)
+                    }
+                }
             }
             Some(Pending::New(candidate, follow, verdict)) => self.judged(*candidate, follow, verdict),
+            Some(Pending::Spared(candidate, ticket)) => self.spared(*candidate, Follow::Nothing, ticket),
             Some(Pending::Disturbed(label, verdict)) => {
                 let (judged, crash) = match verdict {
                     Verdict::Ticket(ticket) => (ticket.wait()?, None),
@@ -368,15 +389,31 @@ impl<'a> Explorer<'a> {
         Ok(self.stream.emit(&Event::Point(point))?)
     }
 
-    fn judged(&mut self, candidate: Candidate, follow: Follow, verdict: Verdict) -> Result<(), Error> {
+    /// Notes what a state was found to be, and has the point that tells of it for the first time.
+    pub(super) fn first_point(&mut self, candidate: &Candidate, sample: &Sample) -> Point {
+        self.known.insert(candidate.key(), sample.clone());
+        Point { distinct: true, ..self.point(&candidate.label, sample, candidate.key()) }
+    }
+
+    pub(super) fn judged(
+        &mut self,
+        candidate: Candidate,
+        follow: Follow,
+        verdict: Verdict,
+    ) -> Result<(), Error> {
         let (judged, known_to_open) = match verdict {
             Verdict::Ticket(ticket) => (self.with_missing_flush(ticket.wait()?, &candidate.label), None),
             Verdict::Earlier(known) => (known.judged, known.opened),
         };
-        self.known.insert(candidate.key(), judged.sample.clone());
+        if follow == Follow::Nothing
+            && judged.judgement.verdict == reports::Verdict::Recovered
+            && let Some(proof) = self.proof_for(&candidate, follow)
+        {
+            return self.tell_spared(candidate, &judged.sample, proof);
+        }
+        let mut point = self.first_point(&candidate, &judged.sample);
         self.merges.learn(&candidate.aspect, candidate.id, &judged);
-        let mut point = self.point(&candidate.label, &judged.sample, candidate.key());
-        point.distinct = true;
+        point.overwrites = self.learn_overwrites(&candidate, &judged)?;
         if follow == Follow::Resumes {
             point.opened = Some(match (known_to_open, &judged.followed) {
                 (Some(opened), _) => opened,
@@ -389,13 +426,18 @@ impl<'a> Explorer<'a> {
     }
 
     /// Says of what a power cut broke which flush would have ruled it out.
-    fn with_missing_flush(&self, mut judged: Judged, label: &Label) -> Judged {
-        let cut = label.kills.last().filter(|_| !judged.judgement.verdict.is_pass());
+    fn with_missing_flush(&self, judged: Judged, label: &Label) -> Judged {
+        let judgement = self.told_of_flush(judged.judgement, &label.kills);
+        Judged { judgement, ..judged }
+    }
+
+    fn told_of_flush(&self, mut judgement: Judgement, kills: &[TokenKill]) -> Judgement {
+        let cut = kills.last().filter(|_| !judgement.verdict.is_pass());
         let missing = cut.and_then(|kill| missing(self.course, kill.power.as_ref()?, kill.done));
         if let Some(missing) = missing {
-            judged.judgement.explain = format!("{}\n{missing}", judged.judgement.explain);
+            judgement.explain = format!("{}\n{missing}", judgement.explain);
         }
-        judged
+        judgement
     }
 
     /// Emits a point that was judged, and what follows from its verdict.
@@ -418,9 +460,23 @@ impl<'a> Explorer<'a> {
             Some(AskedOf { all: asked.all, names })
         });
         self.stream.emit(&Event::Point(point))?;
-        let trace =
-            Trace { model: label.model, kills: label.kills, past, crash, step: label.step.to_string() };
-        self.recorder.follow_up(self.ground, &self.place, &trace, judged.judgement, self.stream)
+        let (model, step) = (label.model, label.step.to_string());
+        let trace = Trace { model, kills: label.kills, past, crash, step, shrunk_from: None };
+        let (trace, judgement) = self.shrunk(trace, judged.judgement)?;
+        self.recorder.follow_up(self.ground, &self.place, &trace, judgement, self.stream)
+    }
+
+    /// A finding of several faults, as small as it can be made.
+    fn shrunk(&mut self, trace: Trace, judgement: Judgement) -> Result<(Trace, Judgement), Error> {
+        let Some((case, limits)) = self.recorder.to_shrink(&self.place, &trace, &judgement) else {
+            return Ok((trace, judgement));
+        };
+        let index = self.course.index;
+        let ticket = self.workers.submit(move |prepared| shrink::shrink(prepared, index, &case, limits));
+        let Outcome::Shrunk(shrunk) = ticket.wait()? else { return Ok((trace, judgement)) };
+        let trace = trace.shrunk_to(&shrunk, &self.place);
+        let judgement = self.told_of_flush(shrunk.judgement, &trace.kills);
+        Ok((trace, judgement))
     }
 
     /// What is told of a state whose content was met before.
@@ -439,7 +495,9 @@ impl<'a> Explorer<'a> {
             content_id: id.to_string(),
             distinct: false,
             merged: false,
+            unread: false,
             asked: None,
+            overwrites: None,
             interior: self.place.is_interior(id),
             scratch_wiped: label.kills.last().is_some_and(|kill| kill.wipe),
             gpt: sample.gpt,

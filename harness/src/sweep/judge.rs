@@ -8,9 +8,11 @@ use fault_backend::ContentId;
 use fault_backend::oplog::OpLog;
 use fault_backend::volume::Volume;
 
+use super::unread::Overwrites;
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
 use crate::judge::Judgement;
+use crate::oracle::Outcome;
 use crate::prepare::Prepared;
 use crate::stage::Cut;
 use crate::token::TokenKill;
@@ -26,6 +28,24 @@ pub struct Judged {
     pub followed: Option<(Volume, Arc<OpLog>)>,
     /// What the resume asked of what lay in the scratch directory; none where it asked for more than names.
     pub asked: Option<AskedOf>,
+    /// What the resume overwrote before it read it.
+    pub overwrites: Overwrites,
+}
+
+/// What a state was found to be that need not be judged.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// The state, without its oracles' answers.
+    pub sample: Sample,
+    /// Every oracle that looks at crash states holds.
+    pub holds: bool,
+}
+
+impl Judged {
+    /// A state that stands for no other.
+    pub fn alone(sample: Sample, judgement: Judgement) -> Self {
+        Self { sample, judgement, followed: None, asked: None, overwrites: Overwrites::default() }
+    }
 }
 
 /// What a resume asked of what lay in the scratch directory. With anything of which it would have been told the same, it
@@ -77,17 +97,33 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
     let sample = Sample { answers: Vec::new(), ..last.sample.clone() };
     if sample.volume_id != source.volume {
         let why = "the kills of its resumes, made again, leave another state than before".to_owned();
-        return Ok(Judged { sample, judgement: Judgement::not_measured(why), followed: None, asked: None });
+        return Ok(Judged::alone(sample, Judgement::not_measured(why)));
     }
-    let Finished { judgement, resume, glances, .. } =
+    let Finished { judgement, resume, glances, footprint, .. } =
         Chain::begin_with(ground, phase, vec![last], source.acks).finish(None)?;
     let asked = glances.filter(|glances| !glances.touched);
+    let overwrites = footprint.map(|footprint| Overwrites::of(&state, &footprint)).unwrap_or_default();
     Ok(Judged {
         sample,
         judgement,
         followed: resume.filter(|_| follow).map(|log| (state, log)),
         asked: asked.map(|glances| AskedOf { all: glances.listed, names: glances.names }),
+        overwrites,
     })
+}
+
+/// Looks at a state of a phase's run without resuming it.
+pub fn look_at(prepared: &mut Prepared, phase: usize, source: Source) -> Result<Looked, Error> {
+    let Prepared { phases, ground } = prepared;
+    if ground.stage.interrupted() {
+        return Err(Error::Interrupted);
+    }
+    let phase = &mut phases[phase];
+    ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
+    ground.stage.fuse()?.place_volume(source.root);
+    let sample = sample(ground, phase, &source.acks)?;
+    let holds = sample.answers.iter().all(|answer| matches!(answer.outcome, Outcome::Held));
+    Ok(Looked { sample: Sample { answers: Vec::new(), ..sample }, holds })
 }
 
 /// Judges what a power cut left after a phase's run said that it was done: nothing is resumed.
@@ -103,5 +139,5 @@ pub fn judge_done(prepared: &mut Prepared, phase: usize, source: Source) -> Resu
     let crash = CrashState::of_point(source.kill, sample.clone());
     let Finished { judgement, .. } =
         Chain::begin_with(ground, phase, vec![crash], source.acks).finish_durable()?;
-    Ok(Judged { sample, judgement, followed: None, asked: None })
+    Ok(Judged::alone(sample, judgement))
 }

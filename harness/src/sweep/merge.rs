@@ -50,16 +50,21 @@ pub struct Merges {
 }
 
 /// A judged state that stands for others.
-#[derive(Debug)]
-struct Proof {
-    key: Key,
-    lying: BTreeMap<OsString, bool>,
-    asked: AskedOf,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// What tells it apart.
+    pub key: Key,
+    /// What lay in its scratch directory.
+    pub lying: BTreeMap<OsString, bool>,
+    /// What its resume asked of that.
+    pub asked: AskedOf,
+    /// The resume that proves it began with this very volume, so that what crashes of it leave is the same as well.
+    pub whole: bool,
 }
 
 impl Proof {
     /// Whether its resume would have been told the same with this in the scratch directory.
-    fn holds_for(&self, aspect: &Aspect) -> bool {
+    pub fn holds_for(&self, aspect: &Aspect) -> bool {
         let lying = &aspect.lying;
         if self.key.1 != aspect.acks {
             return false;
@@ -75,6 +80,11 @@ impl Aspect {
     /// Of a state with this content id.
     pub fn of(state: &Volume, id: ContentId, acks: u32) -> Self {
         Self { volume: volume_id(state).unwrap_or(id), acks, lying: scratch_names(state) }
+    }
+
+    /// That a judged state of this content id, whose resume asked for this, stands for others like it.
+    pub fn proof(&self, id: ContentId, asked: AskedOf) -> Proof {
+        Proof { key: (id, self.acks), lying: self.lying.clone(), asked, whole: true }
     }
 }
 
@@ -99,18 +109,27 @@ impl Merges {
             Some(asked) => {
                 self.names_asked.extend(asked.names.iter().cloned());
                 self.listed |= asked.all;
-                let proof =
-                    Proof { key: (id, aspect.acks), lying: aspect.lying.clone(), asked: asked.clone() };
-                self.proven.entry(aspect.volume).or_default().push(proof);
+                self.learn_proof(aspect.volume, aspect.proof(id, asked.clone()));
             }
             None => self.asked = true,
         }
     }
 
-    /// The judged state whose verdict holds for one, if any: the first one.
-    pub fn stands_for(&mut self, aspect: &Aspect) -> Option<Key> {
+    /// Takes in that a state with this volume stands for others.
+    pub fn learn_proof(&mut self, volume: ContentId, proof: Proof) {
+        self.proven.entry(volume).or_default().push(proof);
+    }
+
+    /// Whether nothing is merged.
+    pub fn is_off(&self) -> bool {
+        self.off
+    }
+
+    /// The judged state whose verdict holds for one, if any: the first one. To hold for what crashes of resumes leave as
+    /// well, it has to be `whole`.
+    pub fn stands_for(&mut self, aspect: &Aspect, whole: bool) -> Option<Key> {
         let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
-        let proof = proofs.iter().find(|proof| proof.holds_for(aspect))?;
+        let proof = proofs.iter().find(|proof| (proof.whole || !whole) && proof.holds_for(aspect))?;
         self.merged = true;
         let only_in = |a: &BTreeMap<OsString, bool>, b: &BTreeMap<OsString, bool>| -> Vec<OsString> {
             a.iter()
@@ -136,6 +155,7 @@ impl Merges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::unread::Overwrites;
 
     fn lying(names: &[&str]) -> BTreeMap<OsString, bool> {
         names.iter().map(|name| (OsString::from(name), name.ends_with('/'))).collect()
@@ -158,6 +178,7 @@ mod tests {
             judgement: crate::judge::Judgement::not_measured(String::new()),
             followed: None,
             asked,
+            overwrites: Overwrites::default(),
         };
         let some =
             |all, names: &[&str]| Some(AskedOf { all, names: names.iter().map(OsString::from).collect() });
@@ -177,10 +198,14 @@ mod tests {
             merges.learn(&Aspect { volume, acks: 1, lying: lying(lay) }, id, &judged(asked.clone()));
             let other = Aspect { volume, acks: 1, lying: lying(lies) };
             let more = Aspect { acks: 2, ..other.clone() };
-            assert_eq!(merges.stands_for(&more), None, "more was acknowledged");
-            assert_eq!(merges.stands_for(&other), holds.then_some((id, 1)), "{lay:?} {asked:?} {lies:?}");
+            assert_eq!(merges.stands_for(&more, true), None, "more was acknowledged");
+            assert_eq!(
+                merges.stands_for(&other, true),
+                holds.then_some((id, 1)),
+                "{lay:?} {asked:?} {lies:?}"
+            );
             merges.off = true;
-            assert_eq!(merges.stands_for(&other), None);
+            assert_eq!(merges.stands_for(&other, true), None);
             assert!(!merges.meet(volume), "nothing is waited for");
         }
     }

@@ -18,6 +18,8 @@ pub mod power;
 mod priority;
 pub mod regions;
 pub mod shard;
+mod spared;
+mod unread;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -217,8 +219,14 @@ impl Explorer<'_> {
             }
         }
         if self.plan.models.contains(&Model::Power) {
-            self.power_cuts()?;
-            self.durability()?;
+            // What is lost after the end takes no resume to see, and a budget may not reach what comes last.
+            if self.plan.budget.is_some() {
+                self.durability()?;
+                self.power_cuts()?;
+            } else {
+                self.power_cuts()?;
+                self.durability()?;
+            }
         }
         self.disturbances(&course.disturbances)
     }

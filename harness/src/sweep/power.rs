@@ -15,7 +15,8 @@ use reports::{Event, Model};
 
 use super::explore::{Candidate, Explorer, Follow, Label};
 use super::points::{Points, START, Torn};
-use super::{Course, Plan, priority};
+use super::priority::{self, is_name};
+use super::{Course, Plan};
 use crate::error::Error;
 use crate::outage::{Outage, PowerCut};
 use crate::store::{Past, Reached};
@@ -101,8 +102,8 @@ impl Explorer<'_> {
         let states: Box<dyn Iterator<Item = (u64, PowerState)>> = match self.plan.budget {
             None => Box::new((0..).zip(beyond)),
             Some(_) => {
-                let mut all: Vec<(u64, PowerState)> = (0..).zip(beyond).collect();
-                priority::sort_power(&mut all, course.log.len());
+                let all: Vec<(u64, PowerState)> = (0..).zip(beyond).collect();
+                let all = priority::sort_power(all, course.log.len(), |op| course.tells(op));
                 Box::new(all.into_iter())
             }
         };
@@ -175,6 +176,11 @@ impl Course {
             region,
             kills: vec![kill],
         }
+    }
+
+    /// Whether what an op is about tells more than others: a disk's own structure, or names.
+    pub(super) fn tells(&self, number: u64) -> bool {
+        self.log.op(number).is_some_and(|op| self.regions.of(op).is_structure || is_name(op))
     }
 
     /// Step and region of the op at a cut.

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+#[allow(dead_code)] // Not every test needs places.
 /// A run of killpoint with a run directory and a working area that go with the test.
 pub struct Bench {
     /// Everything that the test makes lies here.
@@ -13,11 +14,13 @@ pub struct Bench {
 
 impl Bench {
     /// Fresh places.
+    #[allow(dead_code)] // Not every test needs them.
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// Where the results go.
+    #[allow(dead_code)] // Not every test needs it.
     pub fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
     }

@@ -19,36 +19,7 @@ use killpoint::tools::Needs;
 use libtest_mimic::Failed;
 use reports::{Seam, Stream};
 
-const SCENARIO: &str = r#"
-schema = 1
-name = "one-move"
-summary = "move one image to where it can grow"
-
-[fixture.disk]
-size = "8M"
-guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6d01"
-
-[[fixture.partition]]
-index = 1
-label = "IMGA"
-type = "linux"
-guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6d11"
-size = "1M"
-content = { kind = "squashfs", seed = 1 }
-
-[[fixture.partition]]
-index = 2
-label = "CONFIG"
-type = "linux"
-guid = "5a6f1c0e-3f0b-4c55-9d0c-7a3f2f0f6d12"
-size = "1M"
-content = { kind = "raw", seed = 2 }
-
-[[phase]]
-name = "grow"
-run = ["resizer", "--scratch", "{scratch}", "--preserve-numbers", "--grow-partition", "label:IMGA:2M", "{volume}/disk.img"]
-step_prefix = "step: "
-"#;
+const SCENARIO: &str = include_str!("../data/one-move.toml");
 
 /// A bug, where it shows, and what its explanation has to hold.
 #[derive(Clone, Copy)]

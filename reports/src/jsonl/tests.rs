@@ -45,6 +45,7 @@ fn started() -> impl Strategy<Value = Event> {
         Command::Sweep,
         Command::Exec,
         Command::Repro,
+        Command::Shrink,
         Command::Barriers,
     ]);
     let seam = prop::sample::select(vec![Seam::Fuse, Seam::InProcess]);
@@ -163,8 +164,10 @@ fn point() -> impl Strategy<Value = Event> {
             gpt,
             copies,
             merged,
+            unread: !merged,
             verdict,
             asked,
+            overwrites: opened,
             opened,
             wall_ms: numbers.2,
         })
@@ -173,8 +176,9 @@ fn point() -> impl Strategy<Value = Event> {
 
 fn finding() -> impl Strategy<Value = Event> {
     let names = (text(), text(), text(), text(), text());
-    (names, verdict(), model(), text(), text(), text(), any::<bool>()).prop_map(|finding| {
-        let (names, verdict, model, oracle, explain, repro, expected) = finding;
+    let shrunk = prop::option::of(text());
+    (names, verdict(), model(), text(), text(), text(), any::<bool>(), shrunk).prop_map(|finding| {
+        let (names, verdict, model, oracle, explain, repro, expected, shrunk_from) = finding;
         let (id, token, phase, step, point) = names;
         Event::Finding(Finding {
             id,
@@ -188,6 +192,7 @@ fn finding() -> impl Strategy<Value = Event> {
             explain,
             repro,
             expected,
+            shrunk_from,
         })
     })
 }

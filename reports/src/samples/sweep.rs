@@ -66,8 +66,10 @@ pub(crate) fn point(phase: &str, op: u64, step: &str, content_id: &str, verdict:
         gpt: Some(GptSample { clean: true, ..GptSample::default() }),
         copies: BTreeMap::new(),
         merged: false,
+        unread: false,
         verdict,
         asked: None,
+        overwrites: None,
         opened: None,
         wall_ms: 14,
     }

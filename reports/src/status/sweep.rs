@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::line::{Line, Tone, Weight, tone, verb};
 use super::{counted, findings_of, many};
-use crate::{Barrier, EpochClaim, Lot, Model, Point, Tally};
+use crate::{Barrier, EpochClaim, Lot, Model, Overwritten, Point, Tally};
 
 /// Bytes of a sector, the unit in which a point inside a write is told where it fits.
 const SECTOR_BYTES: u64 = 512;
@@ -71,6 +71,16 @@ pub(super) fn barrier(barrier: &Barrier) -> Line {
     Line::new(Weight::Milestone, "Flush", tone, format!("{phase} {step}, op {op}, {what}: {weight}"))
 }
 
+/// What resumes overwrite before they read it.
+pub(super) fn overwritten(overwritten: &Overwritten) -> Line {
+    let of = |(file, ranges): (&String, &Vec<(u64, u64)>)| {
+        format!("{} of `{file}`", many(ranges.iter().map(|(_, len)| len).sum(), "byte"))
+    };
+    let files = overwritten.files.iter().map(of).collect::<Vec<_>>().join(", ");
+    let text = format!("{}: a resume overwrites {files} before it reads them", overwritten.phase);
+    Line::new(Weight::Detail, "Overwrites", Tone::Neutral, text)
+}
+
 /// One crash point and what became of it.
 pub(super) fn point(point: &Point, tally: &Tally) -> Line {
     let fresh = if point.distinct { ", new state" } else { "" };
@@ -80,6 +90,7 @@ pub(super) fn point(point: &Point, tally: &Tally) -> Line {
     };
     let text = format!("{} {}, {}{resumes}{fresh}", point.phase, point.step, place(point));
     let line = match point.verdict {
+        Some(_) if point.unread => Line::new(Weight::Detail, "Unread", Tone::Neutral, text),
         Some(verdict) => Line::new(Weight::Detail, verb(verdict), tone(verdict), text).took_ms(point.wall_ms),
         None if point.merged => Line::new(Weight::Detail, "Merged", Tone::Neutral, text),
         None => Line::new(Weight::Detail, "Same state", Tone::Neutral, text),

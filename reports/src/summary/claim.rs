@@ -87,6 +87,7 @@ impl Screen<'_> {
             covered(&report.coverage.by_model).map(|text| ("Covered", text)),
             covered(&report.coverage.by_region).map(|text| ("Regions", text)),
             merged(report).map(|text| ("Merged", text)),
+            unread(report).map(|text| ("Unread", text)),
             judged_once(report).filter(|_| self.is_sweep).map(|text| ("Once", text)),
             closure(report).map(|text| ("Closure", text)),
             Some(("Interior", interior)),
@@ -143,6 +144,15 @@ fn merged(report: &Report) -> Option<String> {
     let factor = (merged + distinct) as f64 / distinct.max(1) as f64;
     (merged > 0).then(|| {
         format!("{} judged with another one, since the resume can't tell their scratch files apart: up to {factor:.1} × fewer states", many(merged, "point"))
+    })
+}
+
+/// What need not be resumed, and by how much that is less.
+fn unread(report: &Report) -> Option<String> {
+    let States { unread, judged, .. } = report.states;
+    let factor = judged as f64 / judged.saturating_sub(unread).max(1) as f64;
+    (unread > 0).then(|| {
+        format!("{} differ from a judged one only in what its resume overwrites unread: {factor:.1} × fewer resumes", many(unread, "state"))
     })
 }
 

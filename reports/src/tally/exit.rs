@@ -13,7 +13,7 @@ impl Tally {
     /// The exit code that follows from the events.
     ///
     /// Findings that the scenario expects count as none. A kill of `run` that comes too late is made up for by
-    /// another one, so it is not measured only where that did not work out; of `repro` every kill has to land, and a
+    /// another one, so it is not measured only where that did not work out; of `repro` and `shrink` every kill has to land, and a
     /// sweep's live kill has to leave the recorded state. Not measured, too, is a campaign that judged nothing and weighed no flush, and
     /// a sweep that left a state that it reached unjudged.
     pub fn exit(&self) -> Exit {
@@ -27,7 +27,8 @@ impl Tally {
 
     fn exit_given(&self, outcome: Option<&Outcome>) -> Exit {
         let found = self.unexpected() > 0 || self.failed_without_finding();
-        let repro = self.campaign.as_ref().is_some_and(|campaign| campaign.command == Command::Repro);
+        let again = [Command::Repro, Command::Shrink];
+        let repro = self.campaign.as_ref().is_some_and(|campaign| again.contains(&campaign.command));
         let unmeasured = self.verdict(Verdict::NotMeasured) > 0
             || (self.judged.is_empty() && self.barriers.is_empty())
             || self.shortfall > 0
