@@ -56,7 +56,7 @@ pub enum Command {
     #[command(after_help = help::REPRO)]
     Repro(ReproArgs),
     /// Reduce one finding to the fewest faults, and the earliest, that still fail in the same way
-    #[command(after_help = format!("{}\n\n{EXIT_CODES}", shrink::SHRINK_EXAMPLES))]
+    #[command(after_help = help::SHRINK)]
     Shrink(ShrinkArgs),
     /// Write one finding into a directory, to be replayed without killpoint
     #[command(after_help = help::EXPORT)]

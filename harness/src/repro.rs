@@ -211,7 +211,7 @@ fn acknowledged(known: &Known, past: &[Past]) -> Vec<String> {
 #[derive(Debug)]
 pub enum Followed {
     /// The token's crash state, and this is what the resume made of it.
-    Judged(Finished),
+    Judged(Box<Finished>),
     /// Another state, of this id (16 digits).
     OtherState(String),
 }
@@ -242,7 +242,7 @@ pub fn follow(
     let mut chain = Chain::begin_with(ground, phase, crashes, acks);
     crashed(chain.ground())?;
     let finished = if ends_done(&token.kills) { chain.finish_durable() } else { chain.finish(None) }?;
-    Ok(Followed::Judged(finished))
+    Ok(Followed::Judged(Box::new(finished)))
 }
 
 /// Judges the crash state that a run directory keeps, and reports it.
@@ -257,7 +257,7 @@ pub fn judge_kept(
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, last_of(&mut prepared.phases, token)?);
     let Finished { crashes, judgement, result, .. } = match follow(token, past, prepared, crashed)? {
-        Followed::Judged(finished) => finished,
+        Followed::Judged(finished) => *finished,
         Followed::OtherState(found) => {
             return Ok(Reproduced::OtherState { recorded: token.crash.clone(), found });
         }

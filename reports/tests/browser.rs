@@ -62,6 +62,8 @@ fn sweep(points: u64) -> Stream {
             region: if op % 7 == 0 { "flush".to_owned() } else { region.clone() },
             content_id: format!("{op:032x}"),
             distinct: true,
+            unread: false,
+            overwrites: None,
             interior: true,
             scratch_wiped: false,
             gpt: None,

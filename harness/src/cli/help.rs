@@ -113,6 +113,19 @@ pub(super) const REPRO: &str = help!(
   130  interrupted"
 );
 
+pub(super) const SHRINK: &str = help!(
+    "  killpoint shrink 'runs/mixed-layout-20260101-120000#F1'   from the state that a run directory keeps
+  killpoint shrink 'kp1:sgdisk-new:fuse:0bec…' --budget 10m",
+    "Exit codes:
+    1  the shortest reproduction found, and seen to fail in the same way
+    0  the token passes now: nothing to shrink
+    2  the token is no token, or of another version of the scenario
+    3  the uninterrupted run failed
+    4  not measured: the crash state is another one, or the kill did not land
+    5  this machine lacks something that was asked for
+  130  interrupted"
+);
+
 pub(super) const EXPORT: &str = help!(
     "  killpoint export 'runs/sgdisk-new-20260101-120000#F1' --out finding
 

@@ -7,11 +7,6 @@ use clap::Args;
 use super::{OutputArgs, PlaceArgs, ReproArgs};
 use crate::shrink::Limits;
 
-pub(super) const SHRINK_EXAMPLES: &str = "\
-Examples:
-  killpoint shrink runs/mixed-layout-20260101-120000#F1
-  killpoint shrink 'kp1:…' --budget 10m";
-
 /// Chains that are tried for one finding of a campaign.
 const TRIES_OF_CAMPAIGN: u64 = 400;
 

@@ -144,8 +144,8 @@ mod tests {
         Proof { key: (state.content_id(), 0), lying: BTreeMap::new(), asked, whole: true }
     }
 
-    fn overwrites(ranges: &[Range<u64>]) -> Overwrites {
-        Overwrites(Arc::new([(format!("{VOLUME}/disk"), ranges.to_vec())].into()))
+    fn overwrites(ranges: impl IntoIterator<Item = Range<u64>>) -> Overwrites {
+        Overwrites(Arc::new([(format!("{VOLUME}/disk"), ranges.into_iter().collect())].into()))
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
         let judged = state(b"headPAYLOADtail", None);
         let mut unread = Unread::default();
         assert_eq!(unread.proof_for(&judged, &aspect(&judged)), None, "nothing is known");
-        let learnt = unread.learn(&judged, &overwrites(&[4..11]), proof(&judged));
+        let learnt = unread.learn(&judged, &overwrites(Some(4..11)), proof(&judged));
         assert_eq!(learnt, Some(Learnt { number: 0, new: true }));
         for (bytes, extra, holds) in [
             (b"headPAYLOADtail", None, true),
@@ -177,12 +177,12 @@ mod tests {
         let judged = state(&[7; 1000], None);
         let mut unread = Unread::default();
         for place in 0..LISTS_MAX as u64 {
-            let learnt = unread.learn(&judged, &overwrites(&[place..place + 1]), proof(&judged));
+            let learnt = unread.learn(&judged, &overwrites(Some(place..place + 1)), proof(&judged));
             assert_eq!(learnt, Some(Learnt { number: place, new: true }));
         }
-        let again = unread.learn(&judged, &overwrites(&[3..4]), proof(&judged));
+        let again = unread.learn(&judged, &overwrites(Some(3..4)), proof(&judged));
         assert_eq!(again, Some(Learnt { number: 3, new: false }));
-        assert_eq!(unread.learn(&judged, &overwrites(&[500..501]), proof(&judged)), None);
+        assert_eq!(unread.learn(&judged, &overwrites(Some(500..501)), proof(&judged)), None);
         assert_eq!(
             unread.learn(&judged, &Overwrites::default(), proof(&judged)),
             None,
@@ -211,6 +211,6 @@ mod tests {
         footprint.write(disk, 8..u64::MAX);
         footprint.removed(ino);
         footprint.removed(state.resolve(&Path::new(VOLUME).join("empty")).unwrap());
-        assert_eq!(Overwrites::of(&state, &footprint), overwrites(&[0..2, 8..10]));
+        assert_eq!(Overwrites::of(&state, &footprint), overwrites([0..2, 8..10]));
     }
 }

@@ -1,8 +1,8 @@
 //! What standard error shows of a sweep: every line once, then how many of them.
 
 use super::*;
-use crate::Point;
 use crate::samples::sweep::{begins, found, live, point, started, sweep};
+use crate::{Overwritten, Point};
 
 /// Points of a phase, each with a state of its own, as they come.
 fn points(phase: &str, ops: std::ops::Range<u64>) -> Vec<Event> {
@@ -19,6 +19,16 @@ fn every_status_line_of_a_sweep() {
     for (op, verdict) in (0..).zip(Verdict::ALL) {
         events.push(Event::Point(point("delete", op, "start", &format!("d{op}"), Some(verdict))));
     }
+    events.push(Event::Overwritten(Overwritten {
+        phase: "delete".to_owned(),
+        number: 0,
+        files: [("disk".to_owned(), vec![(0, 512), (8192, 4096)])].into(),
+    }));
+    events.push(Event::Point(Point {
+        unread: true,
+        ..point("delete", 8, "start", "u", Some(Verdict::Recovered))
+    }));
+    events.push(Event::Point(Point { merged: true, ..point("delete", 9, "start", "m", None) }));
     events.push(live("after op 2", false, false));
     events.push(live("after op 3", true, false));
     events.extend(ended);
