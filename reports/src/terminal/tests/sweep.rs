@@ -15,7 +15,7 @@ fn points(phase: &str, ops: std::ops::Range<u64>) -> Vec<Event> {
 fn every_status_line_of_a_sweep() {
     let mut events = sweep();
     let ended = events.split_off(events.len() - 1);
-    events.push(begins("delete", 9));
+    events.push(begins("delete", 11));
     for (op, verdict) in (0..).zip(Verdict::ALL) {
         events.push(Event::Point(point("delete", op, "start", &format!("d{op}"), Some(verdict))));
     }
