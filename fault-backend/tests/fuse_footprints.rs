@@ -2,6 +2,8 @@
 //! Method: small scripts as tools, one for each way to read and to write, past the page cache and through it; and each
 //! script once more on a volume that differs in exactly those bytes, which must end the same.
 
+#![allow(clippy::single_range_in_vec_init)] // A list of one range is what is meant.
+
 mod fuse_support;
 
 use std::collections::BTreeMap;

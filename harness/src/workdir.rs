@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use disk_guard::{Space, collect_stale_work_dirs};
@@ -149,8 +150,11 @@ pub fn remove_abandoned(parent: &Path) {
     // What can't be removed is in nobody's way but for the space that it takes.
     let _ = collect_stale_work_dirs(parent, PREFIX, |area| {
         // An area that is just being made has no lock file yet, and is left alone.
-        let Ok(lock) = File::open(area.join(LOCK_FILE)) else { return true };
-        Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err()
+        let lock = File::open(area.join(LOCK_FILE)).ok()?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).ok()?;
+        // Meanwhile its owner may have removed it, and another one made an area of this name.
+        let (ours, there) = (lock.metadata().ok()?, fs::metadata(area.join(LOCK_FILE)).ok()?);
+        (ours.ino() == there.ino()).then_some(lock)
     });
 }
 

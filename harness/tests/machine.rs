@@ -190,6 +190,7 @@ const ASKED: &[(&str, i32)] = &[
     ("report sweep", 1),
     ("report --compare sweep sweep", 0),
     ("repro sweep#F1 --scenario in-place.toml --run-dir repro", 1),
+    ("shrink sweep#F1 --scenario in-place.toml --run-dir shrink", 1),
     ("export exec#F1 --out finding --yes", 0),
     ("replay-log finding/run.log clone.img", 0),
     ("import finding/run.log --image blank.img --seed 1 --run-dir import", 0),

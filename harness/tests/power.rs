@@ -57,6 +57,12 @@ impl Place {
     }
 }
 
+/// A report apart from how many states were proven in place of being resumed: a part knows only its own proofs.
+fn but_for_proofs(mut report: Value) -> Value {
+    report["states"].as_object_mut().unwrap().remove("unread").expect("it is counted");
+    report
+}
+
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
@@ -150,7 +156,7 @@ fn one_worker_or_two_and_one_machine_or_three_tell_the_same_of_power_cuts() {
     let mut merge = Command::new(env!("CARGO_BIN_EXE_killpoint"));
     let merged = merge.arg("report").args(&dirs).arg("--run-dir").arg(place.dir("merged")).output().unwrap();
     assert_eq!(code(&merged), Some(0), "{}", text_of(&merged));
-    assert_eq!(place.report("merged"), one, "three shards");
+    assert_eq!(but_for_proofs(place.report("merged")), but_for_proofs(one), "three shards");
 }
 
 /// Bounds that leave a test's time to others; the scenarios are swept whole by hand.

@@ -90,6 +90,12 @@ fn report(dir: &Path) -> Value {
     report
 }
 
+/// A report apart from how many states were proven in place of being resumed: a part knows only its own proofs.
+fn but_for_proofs(mut report: Value) -> Value {
+    report["states"].as_object_mut().unwrap().remove("unread").expect("it is counted");
+    report
+}
+
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
@@ -126,7 +132,7 @@ fn one_worker_or_two_and_one_machine_or_four_tell_the_same() {
 
     let merged = merge(&dirs, &case.dir("merged"));
     assert_eq!(code(&merged), Some(1), "{}", text_of(&merged));
-    assert_eq!(case.report("merged"), one, "four shards");
+    assert_eq!(but_for_proofs(case.report("merged")), but_for_proofs(one), "four shards");
 
     let without = merge(&dirs[..3], &case.dir("three"));
     assert_eq!(code(&without), Some(1), "findings are findings");

@@ -1,5 +1,6 @@
 //! Makes the volumes of power states. States are cheap in the order in which they are enumerated: the volume after
-//! each op of the open part of the log is kept, and so is, for each single missing or torn op, the last one like that.
+//! each op of the open part of the log is kept, and so is, for each single missing or torn op, the last one like that, as
+//! long as all of those take no more than [`KEPT_MAX_BYTES`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,10 +12,18 @@ use super::model::{Power, PowerError};
 use super::profile::Dropped;
 use super::state::{PowerState, Torn, Units};
 use super::torn;
+use crate::content_id::CHUNK_BYTES;
 use crate::volume::{Mutation, Volume};
 
 /// A garbage fill is drawn in pieces of so many bytes.
 const GARBAGE_BYTES: usize = 4096;
+
+/// Volumes without an op share nothing of what is written behind that op, so that an epoch of many large writes has no room
+/// for all of them. Those that are not kept are made anew each time.
+const KEPT_MAX_BYTES: u64 = 256 << 20;
+
+/// A volume of its own takes whole chunks of what is written to it.
+const CHUNK: u64 = CHUNK_BYTES as u64;
 
 /// Makes the volumes of a run's power states.
 #[derive(Debug)]
@@ -25,6 +34,9 @@ pub struct Builder<'a> {
     /// By the one op that is missing, with what hangs on it, or torn, and which of its units are there then.
     chains: HashMap<(u64, Option<Units>), Chain>,
     cut: u64,
+    /// What the chains may take, and what they take.
+    pub(super) kept_max_bytes: u64,
+    kept_bytes: u64,
 }
 
 /// A volume without one op and what hangs on it, or with a part of it, up to a cut.
@@ -32,13 +44,22 @@ pub struct Builder<'a> {
 struct Chain {
     cut: u64,
     volume: Volume,
+    /// What it has for itself, in bytes.
+    own_bytes: u64,
 }
 
 impl Power<'_> {
     /// What makes volumes of its states.
     pub fn builder(&self) -> Builder<'_> {
         let whole = BTreeMap::from([(0, self.start.clone())]);
-        Builder { power: self, whole, chains: HashMap::new(), cut: 0 }
+        Builder {
+            power: self,
+            whole,
+            chains: HashMap::new(),
+            cut: 0,
+            kept_max_bytes: KEPT_MAX_BYTES,
+            kept_bytes: 0,
+        }
     }
 }
 
@@ -72,6 +93,7 @@ impl<'a> Builder<'a> {
         let base = self.whole.range(..=open).next_back().map_or(0, |(at, _)| *at);
         self.whole.retain(|at, _| *at == 0 || *at >= base);
         self.chains.retain(|(op, _), chain| chain.cut <= cut && power.is_volatile(*op, cut));
+        self.kept_bytes = self.chains.values().map(|chain| chain.own_bytes).sum();
     }
 
     /// The volume after so many ops, of which none is missing.
@@ -94,22 +116,26 @@ impl<'a> Builder<'a> {
         };
         let key = (first, state.torn.map(|torn| torn.units));
         let chain = self.chains.get(&key).filter(|chain| single && chain.cut <= state.cut);
-        let (at, mut volume) = match chain {
-            Some(chain) => (chain.cut, chain.volume.clone()),
-            None => (first - 1, self.whole(first - 1, state)?),
+        let (at, mut volume, before_bytes) = match chain {
+            Some(chain) => (chain.cut, chain.volume.clone(), chain.own_bytes),
+            None => (first - 1, self.whole(first - 1, state)?, 0),
         };
+        let mut own_bytes = before_bytes;
         let gone = self.power.gone(&state.dropped, state.cut);
         for number in at + 1..=state.cut {
             let Some(effect) = self.power.effect(number) else { continue };
+            let len = effect.mutation.range().map_or(0, |range| range.end - range.start);
+            own_bytes += CHUNK + len.next_multiple_of(CHUNK);
             match state.torn.filter(|torn| torn.op == number) {
                 Some(torn) => self.tear(&mut volume, effect, torn, state)?,
                 None if gone.binary_search(&number).is_ok() => self.lose(&mut volume, effect, state)?,
                 None => apply(&mut volume, effect, state)?,
             }
         }
-        if single {
-            let chain = Chain { cut: state.cut, volume: volume.clone() };
-            self.chains.insert(key, chain);
+        let kept_bytes = self.kept_bytes + own_bytes - before_bytes;
+        if single && kept_bytes <= self.kept_max_bytes {
+            self.kept_bytes = kept_bytes;
+            self.chains.insert(key, Chain { cut: state.cut, volume: volume.clone(), own_bytes });
         }
         Ok(volume)
     }

@@ -13,13 +13,14 @@ pub struct Stale {
     pub failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Removes the directories right below `root` whose names begin with `prefix` and whose owner is dead, as `is_alive`
-/// tells. What is no directory of its own (a file, a link) is left alone, and so is what `is_alive` can't be sure of: it
-/// then has to answer that the owner lives. An error is one of listing `root`.
-pub fn collect_stale_work_dirs(
+/// Removes the directories right below `root` whose names begin with `prefix` and whose owner is dead, as `claim`
+/// tells: it answers what keeps others from claiming the directory, such as a lock, which is held until it is gone, and
+/// nothing where the owner lives or that isn't sure. What is no directory of its own (a file, a link) is left alone. An
+/// error is one of listing `root`.
+pub fn collect_stale_work_dirs<Claim>(
     root: &Path,
     prefix: &str,
-    is_alive: impl Fn(&Path) -> bool,
+    claim: impl Fn(&Path) -> Option<Claim>,
 ) -> io::Result<Stale> {
     let mut stale = Stale::default();
     for entry in fs::read_dir(root)? {
@@ -29,9 +30,7 @@ pub fn collect_stale_work_dirs(
             continue;
         }
         let path = entry.path();
-        if is_alive(&path) {
-            continue;
-        }
+        let Some(_claim) = claim(&path) else { continue };
         match fs::remove_dir_all(&path) {
             Ok(()) => stale.removed.push(path),
             // Another run collects as well.
@@ -56,7 +55,9 @@ mod tests {
         }
         fs::write(path("run-4"), "a file").unwrap();
         std::os::unix::fs::symlink(path("other-1"), path("run-5")).unwrap();
-        let stale = collect_stale_work_dirs(root.path(), "run-", |path| path.ends_with("run-2")).unwrap();
+        let stale =
+            collect_stale_work_dirs(root.path(), "run-", |path| (!path.ends_with("run-2")).then_some(()))
+                .unwrap();
         assert_eq!(stale.removed, [path("run-1"), path("run-3")]);
         assert!(stale.failed.is_empty());
         let mut left: Vec<_> =
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_root_that_cannot_be_listed_is_an_error() {
-        let error = collect_stale_work_dirs(Path::new("/nonexistent"), "run-", |_| false).unwrap_err();
+        let error = collect_stale_work_dirs(Path::new("/nonexistent"), "run-", |_| Some(())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -5,9 +5,10 @@
 
 use crate::disk::{Disk, Extent};
 use crate::error::{Error, Result};
+use crate::patch::WRITE_MAX_BYTES;
 
 /// Bytes handled at a time: the longest write of a copy.
-const CHUNK_BYTES: u64 = 256 * 1024;
+const CHUNK_BYTES: u64 = WRITE_MAX_BYTES as u64;
 
 /// Copies `source` to the longer `target` and fills what is left with zeros. Flushing is left to the caller.
 pub fn relocate(disk: &dyn Disk, source: Extent, target: Extent) -> Result<()> {

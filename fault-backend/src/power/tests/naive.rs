@@ -105,7 +105,8 @@ proptest! {
 
     #[test]
     fn a_state_is_the_same_in_whatever_order_it_is_asked_for(
-        steps in prop::collection::vec(any_step(), 1..14), order in any::<u64>())
+        steps in prop::collection::vec(any_step(), 1..14), order in any::<u64>(),
+        kept_max_bytes in prop_oneof![Just(u64::MAX), 0..100_000_u64])
     {
         let log = log_of(&steps);
         // No device has units of two bytes; here they tear what is small enough to be tried at length.
@@ -116,6 +117,7 @@ proptest! {
         let fresh = |state: &PowerState| power.builder().materialise(state).unwrap().content_id();
         let expected: Vec<ContentId> = states.iter().map(fresh).collect();
         let mut builder = power.builder();
+        builder.kept_max_bytes = kept_max_bytes;
         for (state, expected) in states.iter().zip(&expected) {
             prop_assert_eq!(builder.materialise(state).unwrap().content_id(), *expected, "{}", state);
         }

@@ -4,6 +4,8 @@
 //! FAT32 entries and the state bits of entry 1 included); entries of clusters that are new are zero, whatever the
 //! slack of the old table held.
 
+use std::ops::Range;
+
 use super::bad;
 use super::boot::{Boot, FatKind, RESERVED_ENTRIES, le16, le32};
 use crate::disk::{Disk, Extent};
@@ -94,6 +96,17 @@ impl Table {
 
     pub fn is_allocated(&self, cluster: u64) -> bool {
         get(&self.allocated, cluster)
+    }
+
+    /// The runs of allocated clusters, in their order.
+    pub fn allocated_runs(&self) -> impl Iterator<Item = Range<u64>> {
+        let end = self.allocated.len() as u64 * 64;
+        let mut next = RESERVED_ENTRIES;
+        std::iter::from_fn(move || {
+            let start = (next..end).find(|cluster| self.is_allocated(*cluster))?;
+            next = (start..end).find(|cluster| !self.is_allocated(*cluster)).unwrap_or(end);
+            Some(start..next)
+        })
     }
 
     /// The bytes of a copy; what follows in a larger table is zero.
