@@ -168,6 +168,30 @@ impl OpLog {
         log
     }
 
+    /// The run up to an op, as if it had been cut after it.
+    pub fn until(&self, cut: u64) -> Self {
+        let mut log = Self::default();
+        for op in self.ops.iter().take_while(|op| op.number <= cut) {
+            log.push(op.clone());
+        }
+        log
+    }
+
+    /// The run with another one after it, that began with what it left: one history, whose ops and flushes are counted on,
+    /// and acknowledgements from those that there were before.
+    pub fn then(mut self, next: &Self, acks_before: u32) -> Self {
+        let ops = self.len();
+        let epoch = self
+            .ops
+            .last()
+            .map_or(0, |op| op.epoch + u32::from(op.is_flush() && op.outcome == Outcome::Completed));
+        for op in &next.ops {
+            let (number, acks, epoch) = (ops + op.number, acks_before + op.acks, epoch + op.epoch);
+            self.push(Op { number, acks, epoch, ..op.clone() });
+        }
+        self
+    }
+
     /// Ops of a step, in order.
     pub fn of_step<'a>(&'a self, step: &'a str) -> impl Iterator<Item = &'a Op> {
         self.ops.iter().filter(move |op| &*op.step == step)

@@ -26,7 +26,7 @@ use crate::image::View;
 use crate::judge::{Asked, Judgement, Sum, judge};
 use crate::oracle::{Answer, Outcome, Told};
 use crate::outage::{Outage, PowerCut};
-use crate::prepare::PreparedPhase;
+use crate::prepare::{Known, PreparedPhase};
 use crate::process::End;
 use crate::stage::recorded::volume_id;
 use crate::stage::{Attempt, Cut, Job, Look, Which};
@@ -114,12 +114,22 @@ pub struct Finished {
     pub glances: Option<Glances>,
     /// What they read and overwrote, on a seam that sees that.
     pub footprint: Option<Footprint>,
+    /// What all runs of the chain acknowledged.
+    pub acks: Vec<String>,
 }
 
 impl Finished {
     /// One in which nothing was resumed.
     fn without_resume(crashes: Vec<CrashState>, judgement: Judgement) -> Self {
-        Self { crashes, judgement, resume: None, result: None, glances: None, footprint: None }
+        Self {
+            crashes,
+            judgement,
+            resume: None,
+            result: None,
+            glances: None,
+            footprint: None,
+            acks: Vec::new(),
+        }
     }
 }
 
@@ -268,18 +278,28 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// Cuts the power in what comes next: the phase's recorded run, or a run of what resumes it.
+    /// Cuts the power in what comes next: the phase's recorded run, or a run of what resumes it. What killed runs before it
+    /// had not flushed is lost as well, and ops are counted from the first of them.
     pub fn lose_power(&mut self, kill: &TokenKill, outage: &Arc<Outage>) -> Result<(), Error> {
         let Some(state) = &kill.power else { return Err(Error::NotRecorded) };
         let known = &self.phase.known;
-        let (start, log, acks) = if self.crashes.is_empty() {
-            (known.start.memory.clone(), known.log.clone(), known.acks.clone())
+        let (start, log, acks, acks_before) = if self.crashes.is_empty() {
+            (known.start.memory.clone(), known.log.clone(), known.acks.clone(), 0)
         } else {
             self.ground.stage.fuse()?.want_ends_alone(false);
             let start = self.ground.stage.fuse()?.now().clone();
             let job = Job { phase: &known.phase, which: Which::Resume, cut: None };
             let attempt = self.ground.stage.run(job, &mut |_, _| {})?;
-            (Some(start), self.ground.stage.take_log(), attempt.acks().collect())
+            let log = self.ground.stage.take_log();
+            let acks: Vec<String> = attempt.acks().collect();
+            match (since_durable(&self.crashes, &self.phase.known), log) {
+                (Some(killed), Some(log)) => {
+                    let before = self.acks.len();
+                    let log = killed.log.then(&log, u32::try_from(before).unwrap_or(u32::MAX));
+                    (Some(killed.start), Some(Arc::new(log)), acks, before)
+                }
+                (_, log) => (Some(start), log, acks, 0),
+            }
         };
         let (Some(start), Some(log)) = (start, log) else { return Err(Error::NotRecorded) };
         let mut volume = outage.volume(start, &log, state)?;
@@ -288,8 +308,9 @@ impl<'a> Chain<'a> {
             fuse.without_scratch(&mut volume)?;
         }
         fuse.place_volume(volume);
-        let told = log.acks_after(state.cut, u32::try_from(acks.len()).unwrap_or(u32::MAX));
-        self.acks.extend(acks.into_iter().take(told as usize));
+        let all = u32::try_from(acks_before + acks.len()).unwrap_or(u32::MAX);
+        let told = (log.acks_after(state.cut, all) as usize).saturating_sub(acks_before);
+        self.acks.extend(acks.into_iter().take(told));
         let sample = sample(self.ground, self.phase, &self.acks)?;
         let step = log.op(state.cut).map_or("start", |op| &op.step).to_owned();
         let cut = PowerCut { state: state.clone(), outage: Arc::clone(outage) };
@@ -385,8 +406,31 @@ impl<'a> Chain<'a> {
         };
         let Sum { verdict, oracle, explain, .. } = sum;
         let judgement = Judgement { verdict, oracle, explain, writes, wall_ms, evidence };
-        Ok(Finished { crashes, judgement, resume, result, glances, footprint })
+        Ok(Finished { crashes, judgement, resume, result, glances, footprint, acks })
     }
+}
+
+/// What was done since all of it was durable.
+pub struct Undurable {
+    /// The phase's start.
+    pub start: Volume,
+    /// The killed runs, one after the other.
+    pub log: OpLog,
+}
+
+/// What was done since the phase's start, where nothing but kills came between: the page cache survives those. What a kill
+/// left inside a write counts as durable, and so does what an orderly reboot left.
+pub fn since_durable(crashes: &[CrashState], known: &Known) -> Option<Undurable> {
+    let mut done = Undurable { start: known.start.memory.clone()?, log: OpLog::default() };
+    let mut acks = 0;
+    for crash in crashes {
+        let Past { log, at: Reached::Point(Point::After(op)), wiped: false } = crash.past.as_ref()? else {
+            return None;
+        };
+        done.log = done.log.then(&log.until(*op), acks);
+        acks += log.acks_after(*op, log.ops.last().map_or(0, |op| op.acks));
+    }
+    Some(done)
 }
 
 fn asks_for_idempotence(ground: &Ground) -> bool {

@@ -223,6 +223,9 @@ pub struct PointArgs {
     /// Follow at most so many crashes of resumes one after the other
     #[arg(long, value_name = "N", requires = "closure", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
+    /// Cut the power also in the resumes of so many states per phase, drawn by their content (model power)
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "shard")]
+    pub nested: u32,
     /// How the power fails.
     #[command(flatten)]
     pub power: PowerArgs,

@@ -159,6 +159,56 @@ fn one_worker_or_two_and_one_machine_or_three_tell_the_same_of_power_cuts() {
     assert_eq!(but_for_proofs(place.report("merged")), but_for_proofs(one), "three shards");
 }
 
+/// Flushes what it wrote before it says so, but takes what it finds for flushed: a killed run may not have come to that.
+const TRUSTING: &str = r#"set -e
+[ -s "$1/done" ] && exit 0
+[ -s "$1/data" ] || { printf data > "$1/data"; sync "$1/data"; }
+printf yes > "$1/done"; sync "$1/done"
+"#;
+
+#[test]
+fn a_resume_that_trusts_what_a_killed_run_had_not_flushed_is_found_by_power_cuts_of_resumes_alone() {
+    let place = Place::new();
+    let (tool, volume) = (place.dir("tool.sh"), place.dir("volume"));
+    let sweep = |name: &str, script: &str, nested: &str| {
+        fs::write(&tool, script).unwrap();
+        let _ = fs::remove_dir_all(&volume);
+        fs::create_dir(&volume).unwrap();
+        for file in ["data", "done"] {
+            fs::write(volume.join(file), "").unwrap();
+        }
+        let [tool, volume] = [&tool, &volume].map(|path| path.display().to_string());
+        let options = ["--seed", "1", "--model", "power", "--durability", "posix", "--nested", nested];
+        let command = ["--", "sh", &tool, &volume];
+        place.run(name, &[&["exec", "--volume", &volume][..], &options, &command].concat())
+    };
+    let plain = sweep("plain", TRUSTING, "0");
+    assert_eq!(code(&plain), Some(0), "{}", text_of(&plain));
+    let nested = sweep("nested", TRUSTING, "50");
+    assert_eq!(code(&nested), Some(1), "{}", text_of(&nested));
+    let report = place.report("nested");
+    let cuts = &report["resume_cuts"][0];
+    assert!(cuts["looked_at"] == cuts["possible"] && cuts["failed"] != 0, "{cuts}");
+    let finding = &report["findings"][0];
+    assert_eq!(finding["verdict"], "diverged", "{finding:#}");
+    let point = finding["point"].as_str().unwrap();
+    assert!(point.contains(", then power cut after op "), "{finding:#}");
+    let explain = finding["explain"].as_str().unwrap();
+    assert!(explain.contains("data"), "{finding:#}");
+    let kept = format!("nested#{}", finding["id"].as_str().unwrap());
+    for (name, what) in [("live", finding["token"].as_str().unwrap()), ("kept", &kept)] {
+        let again = place.run(name, &["repro", what, "--yes"]);
+        assert_eq!(code(&again), Some(1), "{what}: {}", text_of(&again));
+    }
+    let mended = TRUSTING.replace(
+        "printf data > \"$1/data\"; sync \"$1/data\"; }",
+        "printf data > \"$1/data\"; }\nsync \"$1/data\"",
+    );
+    assert_ne!(mended, TRUSTING);
+    let mended = sweep("mended", &mended, "50");
+    assert_eq!(code(&mended), Some(0), "{}", text_of(&mended));
+}
+
 /// Bounds that leave a test's time to others; the scenarios are swept whole by hand.
 const FEW: [&str; 6] = ["--model", "power", "--max-drops", "1", "--power-samples", "40"];
 

@@ -133,6 +133,8 @@ pub enum Event {
         /// Epochs in which something changes, in order.
         epochs: Vec<EpochClaim>,
     },
+    /// Power was cut in resumes of a phase.
+    ResumeCuts(ResumeCuts),
     /// One flush of a phase's run was ignored, and states were judged that are possible only then.
     Barrier(Barrier),
     /// What the resumes of some states overwrite, told before the first of them.
@@ -403,6 +405,23 @@ pub struct EpochClaim {
     pub looked_at: String,
     /// What it says of the rest that none of the samples fails, in words; none where nothing was sampled.
     pub bound: Option<String>,
+    /// States that fail.
+    pub failed: u64,
+}
+
+/// Power cuts in the resumes of some states of a phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResumeCuts {
+    /// Phase.
+    pub phase: String,
+    /// Resumes in which power was cut.
+    pub resumes: u64,
+    /// States that the power model names in them.
+    pub possible: u64,
+    /// States of them that were looked at, drawn.
+    pub looked_at: u64,
     /// States that fail.
     pub failed: u64,
 }

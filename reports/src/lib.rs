@@ -36,7 +36,7 @@ pub use counts::Counts;
 pub use error::StoreError;
 pub use event::{
     AskedOf, Barrier, BarrierFailure, CampaignStarted, Command, CopyState, EpochClaim, Event, Finding,
-    GptSample, Kill, Lot, Model, Outcome, Overwritten, PlannedKill, Point, SCHEMA, Seam, Verdict,
+    GptSample, Kill, Lot, Model, Outcome, Overwritten, PlannedKill, Point, ResumeCuts, SCHEMA, Seam, Verdict,
 };
 pub use exit::Exit;
 pub use jsonl::{EventLog, RecordedEvents, TornTail};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally;
 use crate::{
-    Barrier, Command, CopyState, Counts, EpochClaim, Finding, Outcome, SCHEMA, Seam, StoreError, Tally,
-    Verdict, ballast,
+    Barrier, Command, CopyState, Counts, EpochClaim, Finding, Outcome, ResumeCuts, SCHEMA, Seam, StoreError,
+    Tally, Verdict, ballast,
 };
 
 /// Name of the report in a run directory.
@@ -67,6 +67,9 @@ pub struct Report {
     pub power: Vec<PhaseClaims>,
     /// What each flush is good for, where that was asked.
     pub barriers: Vec<Barrier>,
+    /// Power cuts in resumes, where that was asked.
+    #[serde(default)]
+    pub resume_cuts: Vec<ResumeCuts>,
     /// Crash states between start and baseline, as they were reached.
     pub interior: Interior,
     /// Crash states.
@@ -329,6 +332,7 @@ impl From<&Tally> for Report {
                 closure: (!tally.closures.is_empty()).then(|| Closure::from(tally)),
             },
             barriers: tally.barriers.clone(),
+            resume_cuts: tally.resume_cuts.clone(),
             power: tally
                 .power
                 .iter()

@@ -126,6 +126,7 @@ impl Narrator {
             Event::Barrier(barrier) => vec![sweep::barrier(barrier)],
             Event::Overwritten(overwritten) => vec![sweep::overwritten(overwritten)],
             Event::PowerClaims { phase, epochs } => vec![sweep::claimed(phase, epochs)],
+            Event::ResumeCuts(cuts) => vec![sweep::resume_cuts(cuts)],
             Event::ClosureEnded { phase, complete } => vec![sweep::closed(phase, *complete, tally)],
             Event::Point(point) => {
                 let since = *self.sweeping_since.get_or_insert(now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::{
     Barrier, CampaignStarted, Command, CopyState, Counts, EpochClaim, Event, Finding, GptSample, Kill, Model,
-    Outcome, Point, Verdict,
+    Outcome, Point, ResumeCuts, Verdict,
 };
 
 mod coverage;
@@ -81,6 +81,8 @@ pub struct Tally {
     pub power: BTreeMap<String, Vec<EpochClaim>>,
     /// Flushes that were ignored, and what became of it.
     pub barriers: Vec<Barrier>,
+    /// Power cuts in resumes, by phase.
+    pub resume_cuts: Vec<ResumeCuts>,
     /// Kills that the seed gave.
     pub planned: u64,
     /// Crash points tried: kills attempted, and points of recorded runs.
@@ -218,6 +220,7 @@ impl Tally {
             Event::PowerClaims { phase, epochs } => {
                 self.power.insert(phase.clone(), epochs.clone());
             }
+            Event::ResumeCuts(cuts) => self.resume_cuts.push(cuts.clone()),
             Event::ClosureEnded { phase, complete } => {
                 self.closures.entry(phase.clone()).or_default().complete = *complete;
             }

@@ -106,6 +106,8 @@ pub struct Terminal {
     /// When the first iteration or sweep began: rates count from here.
     under_way_since: Option<Duration>,
     last_progress: Option<Duration>,
+    /// That every point was explored was told.
+    all_explored: bool,
 }
 
 /// Columns that a line may take, asked for at each line since a window can be resized; none means any number.
@@ -151,6 +153,7 @@ impl Terminal {
             clock,
             under_way_since: None,
             last_progress: None,
+            all_explored: false,
         }
     }
 
@@ -173,12 +176,14 @@ impl Terminal {
         }
         let asked = tally.campaign.as_ref().and_then(|campaign| campaign.iterations);
         let (short, last) = if tally.is_sweep() {
-            (false, tally.explored == tally.planned_points())
+            // Crashes of resumes come after the last of the run's own points.
+            (false, tally.explored == tally.planned_points() && !self.all_explored)
         } else {
             let short = asked.is_some_and(|asked| asked <= SHORT_ITERATIONS);
             (short, asked.is_some_and(|asked| asked == tally.iterations_done))
         };
         let rested = self.last_progress.is_none_or(|then| now.saturating_sub(then) >= PROGRESS_EVERY);
+        self.all_explored |= last;
         let due = short || last || rested;
         if due {
             self.last_progress = Some(now);

@@ -12,7 +12,7 @@ use crate::ground::Ground;
 use crate::judge::Asked;
 use crate::prepare::{Known, Varies};
 use crate::stage::{Job, Which};
-use crate::store::Reached;
+use crate::store::{Past, Reached};
 
 /// The states around the run that went to the end.
 pub(super) struct Around {
@@ -24,19 +24,23 @@ pub(super) struct Around {
     pub further: Option<Option<Volume>>,
 }
 
+impl From<&Past> for Run {
+    fn from(past: &Past) -> Self {
+        let reach = match &past.at {
+            Reached::Point(point) => (*point).into(),
+            Reached::Power(cut) => (&cut.state).into(),
+        };
+        Run { log: Arc::clone(&past.log), reach }
+    }
+}
+
 /// The runs that lead to a crash state, as far as they were recorded: those before it, and its own.
 pub(super) fn runs(crash: &CrashState, known: &Known) -> Vec<Run> {
     if !crash.runs.is_empty() {
         return crash.runs.clone();
     }
     let own = match &crash.past {
-        Some(past) => {
-            let reach = match &past.at {
-                Reached::Point(point) => (*point).into(),
-                Reached::Power(cut) => (&cut.state).into(),
-            };
-            Some(Run { log: Arc::clone(&past.log), reach })
-        }
+        Some(past) => Some(past.into()),
         // A point of the recorded run.
         None => known.log.as_ref().and_then(|log| {
             let reach = match &crash.kill.power {

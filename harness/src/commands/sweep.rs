@@ -145,6 +145,7 @@ fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
         unit: if args.torn_sectors { TornUnit::Sector } else { TornUnit::Page },
         live_checks: args.live_checks,
         closure: args.closure.then(|| args.depth.unwrap_or(u32::MAX)),
+        nested: args.nested,
         budget: args.budget,
         power: power_plan(&args.power),
         scratch: args.scratch,
@@ -181,6 +182,9 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
         option("closure", if depth == u32::MAX { "to its end".to_owned() } else { depth.to_string() });
+    }
+    if plan.nested > 0 {
+        option("nested", plan.nested.to_string());
     }
     if let Some(policy) = plan.scratch {
         option("scratch", format!("{policy:?}").to_lowercase());

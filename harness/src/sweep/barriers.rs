@@ -94,6 +94,7 @@ fn weigh(
                 volume: volume_id(&volume).unwrap_or(key.0),
                 root: volume,
                 kill,
+                runs: Vec::new(),
                 further: Vec::new(),
                 acks: course.known.acks.iter().take(acks).cloned().collect(),
             };
@@ -209,6 +210,7 @@ pub fn plan(power: PowerPlan, seed: u64, jobs: usize) -> Plan {
         unit: super::points::TornUnit::Page,
         live_checks: 0,
         closure: None,
+        nested: 0,
         budget: None,
         power,
         scratch: None,

@@ -15,7 +15,7 @@ use fault_backend::{Action, ContentId, Fault};
 use reports::{Event, Model};
 
 use super::explore::{Candidate, Explorer, Follow, Key, Label};
-use super::judge::Judged;
+use super::judge::{Followed, Judged};
 use super::merge::Aspect;
 use crate::error::Error;
 use crate::token::TokenKill;
@@ -151,7 +151,7 @@ impl Explorer<'_> {
 
     fn settle_doubt(&mut self, recording: Option<(Candidate, Ticket<Judged>)>) -> Result<(), Error> {
         let Some((parent, ticket)) = recording else { return Ok(()) };
-        let Some((state, log)) = ticket.wait()?.followed else {
+        let Some(Followed { state, log, .. }) = ticket.wait()?.followed else {
             self.frontier.unsettled = true;
             return Ok(());
         };
@@ -213,7 +213,9 @@ impl Explorer<'_> {
             aspect,
             label,
             root: parent.root.clone(),
-            root_past: parent.root_past.clone(),
+            pasts: parent.pasts.clone(),
+            led: parent.led,
+            resume_acks: Vec::new(),
         }
     }
 }

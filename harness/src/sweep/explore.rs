@@ -17,13 +17,15 @@ use super::barriers::missing;
 use super::closure::Frontier;
 use super::disturb::{self, Disturbance};
 use super::earlier::{Earlier, Known};
-use super::judge::{self, Judged, Looked, Source};
+use super::judge::{self, Followed, Judged, Looked, Source};
 use super::merge::{Aspect, Merges};
+use super::nested::Roots;
 use super::points::CrashPoint;
 use super::unread::Unread;
 use super::{Course, Plan};
 use crate::chain::Sample;
 use crate::error::Error;
+use crate::explain::Run;
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::record::{self, Recorder, Trace};
@@ -52,9 +54,13 @@ pub(super) struct Candidate {
     pub acks: u32,
     pub aspect: Aspect,
     pub label: Label,
-    /// The state of the recorded run that it began with, and where that is.
+    /// The state of recorded runs that it began with, and how they lead there.
     pub root: Volume,
-    pub root_past: Past,
+    pub pasts: Vec<Past>,
+    /// How many of its kills lead to the root; the others are made when it is judged.
+    pub led: usize,
+    /// Of the acknowledgements those that a recorded resume gave.
+    pub resume_acks: Vec<String>,
 }
 
 /// What is told of a state besides what it is found to be.
@@ -98,7 +104,8 @@ impl Candidate {
     /// A state of the recorded run.
     pub(super) fn of_run(state: Volume, acks: u32, label: Label, past: Past) -> Self {
         let id = state.content_id();
-        Self { id, acks, aspect: Aspect::of(&state, id, acks), label, root: state, root_past: past }
+        let aspect = Aspect::of(&state, id, acks);
+        Self { id, acks, aspect, label, root: state, pasts: vec![past], led: 1, resume_acks: Vec::new() }
     }
 
     /// What tells it apart.
@@ -108,19 +115,22 @@ impl Candidate {
 
     /// How it comes about.
     pub(super) fn source(&self, acks: &[String]) -> Result<Source, Error> {
-        let (kill, further) = self.label.kills.split_first().ok_or(Error::NotRecorded)?;
+        let (led, further) = self.label.kills.split_at_checked(self.led).ok_or(Error::NotRecorded)?;
+        let of_run = (self.acks as usize).saturating_sub(self.resume_acks.len());
+        let acks = acks.iter().take(of_run).chain(&self.resume_acks).cloned().collect();
         Ok(Source {
             root: self.root.clone(),
-            kill: kill.clone(),
+            kill: led.last().cloned().ok_or(Error::NotRecorded)?,
+            runs: if self.led > 1 { self.pasts.iter().map(Run::from).collect() } else { Vec::new() },
             further: further.to_vec(),
             volume: self.aspect.volume,
-            acks: acks.iter().take(self.acks as usize).cloned().collect(),
+            acks,
         })
     }
 
     /// What a run directory keeps of it; a state that crashes of resumes lead to has its token alone.
     fn past(&self) -> Option<Vec<Past>> {
-        (self.label.depth == 0).then(|| vec![self.root_past.clone()])
+        (self.led == self.label.kills.len()).then(|| self.pasts.clone())
     }
 }
 
@@ -140,8 +150,10 @@ pub(super) struct Explorer<'a> {
     known: HashMap<Key, Sample>,
     /// States that are judged, or going to be.
     judged: HashSet<Key>,
-    /// Where the power failed that led to states which fail.
+    /// Where the power failed that led to states which fail, and how many such cuts of resumes there were.
     pub(super) failed_cuts: Vec<u64>,
+    pub(super) failed_in_resumes: u64,
+    pub(super) roots: Roots,
     pub(super) merges: Merges,
     pub(super) unread: Unread,
     pub(super) frontier: Frontier,
@@ -173,6 +185,8 @@ impl<'a> Explorer<'a> {
             known: HashMap::new(),
             judged: HashSet::new(),
             failed_cuts: Vec::new(),
+            failed_in_resumes: 0,
+            roots: Roots::of(plan),
             merges: Merges::of(&ground.resolved.scenario, plan.merge),
             unread: Unread::default(),
             frontier: Frontier::default(),
@@ -295,6 +309,9 @@ impl<'a> Explorer<'a> {
             return self.pend(Pending::Alike(Box::new(candidate), follow, verdict));
         }
         self.judged.insert(candidate.key());
+        if self.place.is_interior(candidate.id) {
+            self.roots.meet(&candidate);
+        }
         if self.proof_for(&candidate, follow).is_some() {
             let ticket = self.look_at(&candidate)?;
             return self.pend(Pending::Spared(Box::new(candidate), ticket));
@@ -417,7 +434,7 @@ impl<'a> Explorer<'a> {
         if follow == Follow::Resumes {
             point.opened = Some(match (known_to_open, &judged.followed) {
                 (Some(opened), _) => opened,
-                (None, Some((state, log))) => self.open(&candidate, state, log)?,
+                (None, Some(Followed { state, log, .. })) => self.open(&candidate, state, log)?,
                 (None, None) => 0,
             });
         }
@@ -432,7 +449,8 @@ impl<'a> Explorer<'a> {
     }
 
     fn told_of_flush(&self, mut judgement: Judgement, kills: &[TokenKill]) -> Judgement {
-        let cut = kills.last().filter(|_| !judgement.verdict.is_pass());
+        // Ops of a power cut in a resume are none of the run alone.
+        let cut = kills.first().filter(|_| kills.len() == 1 && !judgement.verdict.is_pass());
         let missing = cut.and_then(|kill| missing(self.course, kill.power.as_ref()?, kill.done));
         if let Some(missing) = missing {
             judgement.explain = format!("{}\n{missing}", judgement.explain);
@@ -450,7 +468,10 @@ impl<'a> Explorer<'a> {
     ) -> Result<(), Error> {
         point.verdict = Some(judged.judgement.verdict);
         if label.model == Model::Power && !judged.judgement.verdict.is_pass() {
-            self.failed_cuts.push(label.op);
+            match label.depth {
+                0 => self.failed_cuts.push(label.op),
+                _ => self.failed_in_resumes += 1,
+            }
         }
         point.wall_ms = judged.judgement.wall_ms;
         // A name that is no text is none that can be told; the state then stands for itself alone.

@@ -11,6 +11,7 @@ use fault_backend::volume::Volume;
 use super::unread::Overwrites;
 use crate::chain::{Chain, CrashState, Finished, Sample, Step, sample};
 use crate::error::Error;
+use crate::explain::Run;
 use crate::judge::Judgement;
 use crate::oracle::Outcome;
 use crate::prepare::Prepared;
@@ -24,12 +25,23 @@ pub struct Judged {
     pub sample: Sample,
     /// What resume and oracles came to.
     pub judgement: Judgement,
-    /// The state itself and the recording of its resume, where that is to be followed.
-    pub followed: Option<(Volume, Arc<OpLog>)>,
+    /// The state itself and its resume, where that is to be followed.
+    pub followed: Option<Followed>,
     /// What the resume asked of what lay in the scratch directory; none where it asked for more than names.
     pub asked: Option<AskedOf>,
     /// What the resume overwrote before it read it.
     pub overwrites: Overwrites,
+}
+
+/// A state and what was recorded of its resume.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The state.
+    pub state: Volume,
+    /// The resume.
+    pub log: Arc<OpLog>,
+    /// What was acknowledged up to the resume's end.
+    pub acks: Vec<String>,
 }
 
 /// What a state was found to be that need not be judged.
@@ -61,10 +73,12 @@ pub struct AskedOf {
 /// How a state comes about.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// A state of the recorded run.
+    /// A state of recorded runs.
     pub root: Volume,
     /// The kill that leads there.
     pub kill: TokenKill,
+    /// The recorded runs that lead there, where they are not the phase's run alone.
+    pub runs: Vec<Run>,
     /// Kills of resumes after it, one after the other: they are made again, since keeping what they leave would take
     /// more memory than there is.
     pub further: Vec<TokenKill>,
@@ -85,6 +99,7 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
     ground.stage.fuse()?.want_ends_alone(!follow);
     ground.stage.fuse()?.place_volume(source.root);
     let mut last = CrashState::of_point(source.kill, sample(ground, phase, &source.acks)?);
+    last.runs = source.runs;
     for kill in source.further {
         let mut chain = Chain::begin_with(ground, phase, vec![last.clone()], source.acks.clone());
         match chain.cut(&Cut::Op(kill.fault.clone()), kill.wipe)? {
@@ -99,14 +114,14 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
         let why = "the kills of its resumes, made again, leave another state than before".to_owned();
         return Ok(Judged::alone(sample, Judgement::not_measured(why)));
     }
-    let Finished { judgement, resume, glances, footprint, .. } =
+    let Finished { judgement, resume, glances, footprint, acks, .. } =
         Chain::begin_with(ground, phase, vec![last], source.acks).finish(None)?;
     let asked = glances.filter(|glances| !glances.touched);
     let overwrites = footprint.map(|footprint| Overwrites::of(&state, &footprint)).unwrap_or_default();
     Ok(Judged {
         sample,
         judgement,
-        followed: resume.filter(|_| follow).map(|log| (state, log)),
+        followed: resume.filter(|_| follow).map(|log| Followed { state, log, acks }),
         asked: asked.map(|glances| AskedOf { all: glances.listed, names: glances.names }),
         overwrites,
     })

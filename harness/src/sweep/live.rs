@@ -222,6 +222,7 @@ mod tests {
             unit: TornUnit::Page,
             live_checks: 10,
             closure: None,
+            nested: 0,
             scratch: None,
             merge: true,
             power: PowerPlan { device: Default::default(), durability: None, max_drops: 2, samples: 0 },

@@ -13,6 +13,7 @@ mod explore;
 mod judge;
 mod live;
 mod merge;
+mod nested;
 pub mod points;
 pub mod power;
 mod priority;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub live_checks: u32,
     /// Follow crashes of resumes, at most so many one after the other.
     pub closure: Option<u32>,
+    /// Power is cut in the resumes of so many states.
+    pub nested: u32,
     /// Begin no state after this time.
     pub budget: Option<Duration>,
     /// What is asked of the power model.
@@ -227,6 +230,7 @@ impl Explorer<'_> {
                 self.power_cuts()?;
                 self.durability()?;
             }
+            self.power_cuts_of_resumes()?;
         }
         self.disturbances(&course.disturbances)
     }

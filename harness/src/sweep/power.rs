@@ -35,23 +35,22 @@ pub struct PowerPlan {
     pub samples: u32,
 }
 
-impl PowerPlan {
-    fn options(&self, course: &Course, plan: &Plan) -> PowerOptions {
-        PowerOptions {
-            max_drops: self.max_drops,
-            samples: self.samples,
-            torn_per_write: match plan.torn {
-                Torn::None => 0,
-                Torn::PerWrite(n) => n,
-                Torn::All => u32::MAX,
-            },
-            ..outage(course, plan).options()
-        }
+/// What is enumerated of a run.
+pub(super) fn options(course: &Course, plan: &Plan) -> PowerOptions {
+    PowerOptions {
+        max_drops: plan.power.max_drops,
+        samples: plan.power.samples,
+        torn_per_write: match plan.torn {
+            Torn::None => 0,
+            Torn::PerWrite(n) => n,
+            Torn::All => u32::MAX,
+        },
+        ..outage(course, plan).options()
     }
 }
 
 /// How the power fails in a phase.
-fn outage(course: &Course, plan: &Plan) -> Outage {
+pub(super) fn outage(course: &Course, plan: &Plan) -> Outage {
     let durability = plan.power.durability.unwrap_or(course.known.phase.durability);
     Outage { device: plan.power.device.clone(), durability, seed: plan.seed }
 }
@@ -59,7 +58,7 @@ fn outage(course: &Course, plan: &Plan) -> Outage {
 /// The phase's run under the power model, or one that differs from it in its flushes.
 pub(super) fn model<'a>(course: &Course, log: &'a OpLog, plan: &Plan) -> Result<Power<'a>, Error> {
     let start = course.known.start.memory.clone().ok_or(Error::NotRecorded)?;
-    Ok(Power::new(start, log, plan.power.options(course, plan))?)
+    Ok(Power::new(start, log, options(course, plan))?)
 }
 
 /// Counts the points of the power model.

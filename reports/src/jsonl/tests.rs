@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::EpochClaim;
 use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
     AskedOf, CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill,
     Point, Seam, Stream, Verdict,
 };
+use crate::{EpochClaim, ResumeCuts};
 
 fn record(dir: &Path, events: &[Event]) {
     let mut stream = Stream::new(vec![Box::new(EventLog::create(dir).unwrap())]);
@@ -262,6 +262,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(phase, depth, [points, fresh])| Event::Closure { phase, depth, points, fresh }),
         (text(), prop::collection::vec(epoch(), 0..3))
             .prop_map(|(phase, epochs)| Event::PowerClaims { phase, epochs }),
+        (text(), any::<[u64; 4]>()).prop_map(|(phase, [resumes, possible, looked_at, failed])| {
+            Event::ResumeCuts(ResumeCuts { phase, resumes, possible, looked_at, failed })
+        }),
         (text(), any::<bool>()).prop_map(|(phase, complete)| Event::ClosureEnded { phase, complete }),
         point(),
         (text(), text(), any::<[bool; 2]>()).prop_map(|(phase, point, [landed, agreed])| Event::LiveCheck {

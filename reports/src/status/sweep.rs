@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::line::{Line, Tone, Weight, tone, verb};
 use super::{counted, findings_of, many};
-use crate::{Barrier, EpochClaim, Lot, Model, Overwritten, Point, Tally};
+use crate::{Barrier, EpochClaim, Lot, Model, Overwritten, Point, ResumeCuts, Tally};
 
 /// Bytes of a sector, the unit in which a point inside a write is told where it fits.
 const SECTOR_BYTES: u64 = 512;
@@ -48,12 +48,31 @@ pub(super) fn closed(phase: &str, complete: bool, tally: &Tally) -> Line {
     Line::new(Weight::Milestone, "Closure", tone, text)
 }
 
+/// `1 state fails`.
+fn fail(states: u64) -> String {
+    match states {
+        1 => "1 state fails".to_owned(),
+        n => format!("{n} states fail"),
+    }
+}
+
+/// Power was cut in resumes.
+pub(super) fn resume_cuts(cuts: &ResumeCuts) -> Line {
+    let ResumeCuts { phase, resumes, looked_at, failed, .. } = cuts;
+    let (tone, how) = match failed {
+        0 => (Tone::Good, "no state fails".to_owned()),
+        n => (Tone::Bad, fail(*n)),
+    };
+    let text = format!("{phase}, {} in {}: {how}", many(*looked_at, "power cut"), many(*resumes, "resume"));
+    Line::new(Weight::Milestone, "Claim", tone, text)
+}
+
 /// All that the power model names of a phase was looked at.
 pub(super) fn claimed(phase: &str, epochs: &[EpochClaim]) -> Line {
     let failed: u64 = epochs.iter().map(|epoch| epoch.failed).sum();
     let (tone, how) = match failed {
         0 => (Tone::Good, "no state fails".to_owned()),
-        n => (Tone::Bad, format!("{} that fail", many(n, "state"))),
+        n => (Tone::Bad, fail(n)),
     };
     let text = format!("{phase}, power cuts in {}: {how}", many(epochs.len() as u64, "epoch"));
     Line::new(Weight::Milestone, "Claim", tone, text)

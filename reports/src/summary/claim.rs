@@ -196,6 +196,11 @@ fn power(report: &Report) -> Vec<String> {
             lines.push(format!("{phase}: {more} like that, {}", fail(failed)));
         }
     }
+    for cuts in &report.resume_cuts {
+        let (resumes, of) = (many(cuts.resumes, "resume"), many(cuts.possible, "power cut"));
+        let claim = fail(cuts.failed);
+        lines.push(format!("{}: {resumes}: {} of {of} in them: {claim}", cuts.phase, cuts.looked_at));
+    }
     lines
 }
 

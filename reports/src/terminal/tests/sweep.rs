@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::samples::sweep::{begins, found, live, point, started, sweep};
-use crate::{Overwritten, Point};
+use crate::{Overwritten, Point, ResumeCuts};
 
 /// Points of a phase, each with a state of its own, as they come.
 fn points(phase: &str, ops: std::ops::Range<u64>) -> Vec<Event> {
@@ -29,6 +29,16 @@ fn every_status_line_of_a_sweep() {
         ..point("delete", 8, "start", "u", Some(Verdict::Recovered))
     }));
     events.push(Event::Point(Point { merged: true, ..point("delete", 9, "start", "m", None) }));
+    for failed in [0, 2] {
+        let phase = "delete".to_owned();
+        events.push(Event::ResumeCuts(ResumeCuts {
+            phase,
+            resumes: 3,
+            possible: 900,
+            looked_at: 600,
+            failed,
+        }));
+    }
     events.push(live("after op 2", false, false));
     events.push(live("after op 3", true, false));
     events.extend(ended);
