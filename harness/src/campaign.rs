@@ -19,7 +19,6 @@ use crate::judge::Judgement;
 use crate::prepare::{Prepared, PreparedPhase};
 use crate::process::{Aim, Anchor};
 use crate::record::{Origin, Place, Recorder, Trace};
-use crate::room::Room;
 use crate::shrink::{self, Outcome};
 use crate::stage::Cut;
 
@@ -62,16 +61,15 @@ pub struct Limits {
 pub struct Campaign<'a> {
     prepared: &'a mut Prepared,
     limits: Limits,
-    room: Room,
     recorder: Recorder,
 }
 
 impl<'a> Campaign<'a> {
     /// A campaign over what was prepared.
     pub fn new(prepared: &'a mut Prepared, limits: Limits, origin: Origin, run_dir: &Path) -> Self {
-        let room = Room::new(&prepared.ground.work, run_dir, limits.min_free_bytes);
+        prepared.ground.watch_room(run_dir, limits.min_free_bytes);
         let recorder = Recorder::new(origin, run_dir).shrinking(limits.shrinking);
-        Self { prepared, limits, room, recorder }
+        Self { prepared, limits, recorder }
     }
 
     /// Goes on until everything that was asked for is done.
@@ -93,11 +91,10 @@ impl<'a> Campaign<'a> {
     }
 
     fn check_room(&mut self, stream: &mut Stream) -> Result<(), Error> {
-        full_check(&self.prepared.ground.work)?;
-        for text in self.room.check()? {
-            stream.emit(&Event::Warning { text })?;
-        }
-        Ok(())
+        let ground = &self.prepared.ground;
+        full_check(&ground.work)?;
+        ground.may_go_on()?;
+        ground.warn_of_room(stream)
     }
 
     /// Has every kill that was drawn for the phase land, in as many chains as it takes.

@@ -131,6 +131,10 @@ pub struct PlaceArgs {
     /// Directory in which the working area is made and removed [default: /dev/shm where there is room]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
+    /// End with less than this free on the disks that the campaign uses, such as 1GiB [default: 64 MiB, or a sixteenth of
+    /// a disk below 1 GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub min_free: Option<u64>,
 }
 
 /// Arguments of `run`.
@@ -154,10 +158,6 @@ pub struct RunArgs {
     /// Begin no iteration after so many findings
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_findings: Option<u64>,
-    /// End with less than this free on the disks that the campaign uses, such as 1GiB [default: 64 MiB, or a sixteenth of
-    /// a disk below 1 GiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    pub min_free: Option<u64>,
     /// Wait before and after each write that touches the GPT, so that kills land inside table writes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub gpt_delay: Option<Duration>,

@@ -283,7 +283,7 @@ pub enum Error {
     /// A disk of the campaign has no room left.
     #[error(
         "the disk of the {name} `{path}` is too full: {free} free, and {floor} have to stay; what was done is kept, so free \
-         some space, or lower the floor with --min-free",
+         some space, or lower the floor with --min-free; a sweep goes on with the same --run-dir",
         free = bytesize::ByteSize(*free_bytes), floor = bytesize::ByteSize(*floor_bytes)
     )]
     RoomUsedUp {

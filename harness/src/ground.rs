@@ -1,6 +1,7 @@
 //! What all phases of a campaign stand on: the setting that was asked for, the fixture, and a stage with it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::namespace;
 use crate::process::Containment;
 use crate::process::run::Runner;
 use crate::programs::Programs;
+use crate::room::Room;
 use crate::stage::fuse::{FuseStage, StageSeed};
 use crate::stage::hook::{self, HookStage};
 use crate::stage::{Stage, Words};
@@ -70,6 +72,8 @@ pub struct Ground {
     pub stage: Stage,
     /// Removed when the campaign ends.
     pub work: WorkDir,
+    /// Watches the disks, where there is a campaign.
+    room: Option<Arc<Room>>,
 }
 
 /// The fixture, and a stage with it.
@@ -109,7 +113,7 @@ pub fn ground(
     };
     let gpt_file = gpt_file(&resolved, &mut stage)?;
     stage.set_disk(gpt_file.as_deref())?;
-    Ok(Ground { fixture_id: fixture.id, gpt_file, stage, work, resolved })
+    Ok(Ground { fixture_id: fixture.id, gpt_file, stage, work, room: None, resolved })
 }
 
 /// What the scenario's commands are made from.
@@ -152,7 +156,30 @@ impl Ground {
             gpt_file: self.gpt_file.clone(),
             stage: self.stage.fuse()?.seed(),
             work_parent: self.work.path().parent().map(Path::to_owned),
+            room: self.room.clone(),
         })
+    }
+
+    /// Has the campaign end where the disk of its working area or of its run directory has too little room left, as
+    /// [`Room::new`] says. Grounds that are made like this one ask the same guard.
+    pub fn watch_room(&mut self, run_dir: &Path, min_free_bytes: Option<u64>) {
+        self.room = Some(Arc::new(Room::new(&self.work, run_dir, min_free_bytes)));
+    }
+
+    /// An error where nothing more is to be run: a signal asked for the end, or a disk has no room left.
+    pub fn may_go_on(&self) -> Result<(), Error> {
+        if self.stage.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        self.room.as_ref().map_or(Ok(()), |room| room.check())
+    }
+
+    /// Tells of disks that are short of room, of each once.
+    pub fn warn_of_room(&self, stream: &mut Stream) -> Result<(), Error> {
+        for text in self.room.iter().flat_map(|room| room.take_warnings()) {
+            stream.emit(&Event::Warning { text })?;
+        }
+        Ok(())
     }
 }
 
@@ -164,6 +191,7 @@ pub struct GroundSeed {
     gpt_file: Option<PathBuf>,
     stage: StageSeed,
     work_parent: Option<PathBuf>,
+    room: Option<Arc<Room>>,
 }
 
 impl GroundSeed {
@@ -180,8 +208,8 @@ impl GroundSeed {
         }
         let work = WorkDir::create(self.work_parent.as_deref(), 0, 0)?;
         let stage = Stage::Fuse(Box::new(self.stage.grow(&work, cpu)?));
-        let Self { resolved, fixture_id, gpt_file, .. } = self;
-        let mut ground = Ground { resolved, fixture_id, gpt_file, stage, work };
+        let Self { resolved, fixture_id, gpt_file, room, .. } = self;
+        let mut ground = Ground { resolved, fixture_id, gpt_file, stage, work, room };
         let gpt_file = ground.gpt_file.clone();
         ground.stage.set_disk(gpt_file.as_deref())?;
         Ok(ground)

@@ -1,7 +1,10 @@
 //! The guard of the disks that a campaign itself fills: its working area and its run directory. A campaign goes on only as
-//! long as both have room; where one gets short, what dead campaigns left is collected first.
+//! long as both have room; where one gets short, what dead campaigns left is collected first. All threads of a campaign ask
+//! the same guard, and once it has said no it says so to each of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use disk_guard::{Floors, Space, Verdict, admit};
@@ -18,11 +21,25 @@ const REJECT_SHARE: u64 = 16;
 /// Free space, in multiples of that, below which there is a warning.
 const WARN_FACTOR: u64 = 4;
 
+/// The disks are asked no more often than this, since one that lies on a network may take its time to answer.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Watches the disks of one campaign.
 #[derive(Debug)]
 pub struct Room {
-    places: [Place; 2],
     min_free_bytes: Option<u64>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of them.
+#[derive(Debug)]
+struct Seen {
+    places: [Place; 2],
+    /// When they were asked last.
+    asked: Option<Instant>,
+    used_up: Option<UsedUp>,
+    /// Not told yet.
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -33,6 +50,15 @@ struct Place {
     /// Where dead campaigns may have left their areas.
     areas: Option<PathBuf>,
     warned: bool,
+}
+
+/// A place whose disk has no room left.
+#[derive(Clone, Debug)]
+struct UsedUp {
+    name: &'static str,
+    path: PathBuf,
+    free_bytes: u64,
+    floor_bytes: u64,
 }
 
 impl Room {
@@ -46,24 +72,51 @@ impl Room {
             warned: false,
         };
         let work = place("working area", work.path(), work.path().parent());
-        Self { places: [work, place("run directory", run_dir, None)], min_free_bytes }
+        let places = [work, place("run directory", run_dir, None)];
+        let seen = Seen { places, asked: None, used_up: None, warnings: Vec::new() };
+        Self { min_free_bytes, seen: Mutex::new(seen) }
     }
 
-    /// An error where a disk has too little room left; warnings, each once, where it is short.
-    pub fn check(&mut self) -> Result<Vec<String>, Error> {
-        let mut warnings = Vec::new();
+    /// An error from the first time on that a disk has too little room left.
+    pub fn check(&self) -> Result<(), Error> {
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&self, now: Instant) -> Result<(), Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = seen.asked.is_some_and(|asked| now.saturating_duration_since(asked) < LOOK_EVERY);
+        if seen.used_up.is_none() && !lately {
+            seen.asked = Some(now);
+            seen.look(self.min_free_bytes)?;
+        }
+        match seen.used_up.clone() {
+            None => Ok(()),
+            Some(UsedUp { name, path, free_bytes, floor_bytes }) => {
+                Err(Error::RoomUsedUp { name, path, free_bytes, floor_bytes })
+            }
+        }
+    }
+
+    /// Warnings that were not taken yet, of each disk that is short one in all.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner).warnings)
+    }
+}
+
+impl Seen {
+    fn look(&mut self, min_free_bytes: Option<u64>) -> Result<(), Error> {
         for place in &mut self.places {
             let space = Space::of(&place.path).map_err(Error::io(&place.path))?;
-            let floors = floors(space.total_bytes, self.min_free_bytes);
+            let floors = floors(space.total_bytes, min_free_bytes);
             let collect = || place.areas.as_deref().map(workdir::remove_abandoned);
-            let last = admit(&place.path, &floors, collect);
-            let free_bytes = last.last().space.as_ref().map_or(0, |space| space.free_bytes);
-            match last.last().verdict {
+            let admission = admit(&place.path, &floors, collect);
+            let free_bytes = admission.last().space.as_ref().map_or(0, |space| space.free_bytes);
+            match admission.last().verdict {
                 Verdict::Ok => {}
                 Verdict::Warn if place.warned => {}
                 Verdict::Warn => {
                     place.warned = true;
-                    warnings.push(format!(
+                    self.warnings.push(format!(
                         "room is short: the disk of the {} `{}` has {} free; the campaign ends below {}",
                         place.name,
                         place.path.display(),
@@ -72,16 +125,17 @@ impl Room {
                     ));
                 }
                 Verdict::Reject => {
-                    return Err(Error::RoomUsedUp {
+                    self.used_up = Some(UsedUp {
                         name: place.name,
                         path: place.path.clone(),
                         free_bytes,
                         floor_bytes: floors.reject_below_bytes,
                     });
+                    return Ok(());
                 }
             }
         }
-        Ok(warnings)
+        Ok(())
     }
 }
 
@@ -114,10 +168,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn too_little_room_is_told_with_the_floor_after_dead_campaigns_areas_are_gone() {
+    /// A working area in a folder of its own, which is the run directory as well.
+    fn places() -> (tempfile::TempDir, WorkDir) {
         let parent = tempfile::tempdir().unwrap();
         let work = WorkDir::create(Some(parent.path()), 1, 0).unwrap();
+        (parent, work)
+    }
+
+    #[test]
+    fn too_little_room_is_told_with_the_floor_after_dead_campaigns_areas_are_gone() {
+        let (parent, work) = places();
         let dead = parent.path().join("killpoint-work-1-0");
         std::fs::create_dir(&dead).unwrap();
         std::fs::write(dead.join("lock"), "").unwrap();
@@ -130,12 +190,33 @@ mod tests {
 
     #[test]
     fn a_warning_comes_once() {
-        let parent = tempfile::tempdir().unwrap();
-        let work = WorkDir::create(Some(parent.path()), 1, 0).unwrap();
+        let (parent, work) = places();
         // Half of what is free is short of room, and above the floor.
         let floor = Space::of(parent.path()).unwrap().free_bytes / 2;
-        let mut room = Room::new(&work, parent.path(), Some(floor));
-        assert_eq!(room.check().unwrap().len(), 2);
-        assert!(room.check().unwrap().is_empty());
+        let room = Room::new(&work, parent.path(), Some(floor));
+        let now = Instant::now();
+        room.check_at(now).unwrap();
+        assert_eq!(room.take_warnings().len(), 2);
+        room.check_at(now + LOOK_EVERY).unwrap();
+        assert_eq!(room.take_warnings(), [] as [String; 0]);
+    }
+
+    /// The disk is asked through a run directory that is there or not: it can't be asked where it isn't.
+    #[test]
+    fn the_disks_are_asked_again_only_after_a_while_and_what_was_used_up_stays_so() {
+        let (parent, work) = places();
+        let run_dir = parent.path().join("run");
+        std::fs::create_dir(&run_dir).unwrap();
+        let (room, now) = (Room::new(&work, &run_dir, Some(0)), Instant::now());
+        room.check_at(now).unwrap();
+        std::fs::remove_dir(&run_dir).unwrap();
+        room.check_at(now + LOOK_EVERY / 2).unwrap();
+        room.check_at(now + LOOK_EVERY).unwrap_err();
+
+        let room = Room::new(&work, &run_dir, Some(u64::MAX));
+        for later in [Duration::ZERO, LOOK_EVERY / 2, LOOK_EVERY * 2] {
+            let error = room.check_at(now + later).unwrap_err();
+            assert!(matches!(error, Error::RoomUsedUp { .. }), "{later:?}: {error}");
+        }
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn barriers(args: BarriersArgs) -> Result<Exit, Error> {
         Session::begin(args.place.run_dir.as_deref(), &resolved.scenario.name, args.output.clone(), started)?;
     let result = prepare(resolved, programs, &setting, None, &mut session.stream).and_then(|mut prepared| {
         session.prepared();
+        prepared.ground.watch_room(session.run_dir(), args.place.min_free);
         barriers::barriers(&mut prepared, &plan, &setting.cpus, args.states, &mut session.stream)
     });
     session.end(result)

@@ -40,7 +40,7 @@ fn asked(args: &ExportArgs) -> ReproArgs {
         yes: args.yes,
         keep: None,
         pause: false,
-        place: PlaceArgs { run_dir: None, work_dir: args.work_dir.clone() },
+        place: PlaceArgs { run_dir: None, work_dir: args.work_dir.clone(), min_free: None },
         output: OutputArgs {
             format: Format::Human,
             quiet: true,

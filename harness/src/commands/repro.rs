@@ -41,7 +41,10 @@ pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     let result = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream).and_then(
         |mut prepared| {
             session.prepared();
+            prepared.ground.watch_room(session.run_dir(), args.place.min_free);
             let stream = &mut session.stream;
+            prepared.ground.may_go_on()?;
+            prepared.ground.warn_of_room(stream)?;
             let mut keeper = Keeper::new(wish);
             let crashed = &mut |ground: &mut Ground| keeper.crashed(ground, &token);
             let reproduced = match &past {

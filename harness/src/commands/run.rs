@@ -89,7 +89,7 @@ pub(super) fn run(args: RunArgs) -> Result<Exit, Error> {
         time: args.time,
         kills: args.kills.clone(),
         findings: args.max_findings,
-        min_free_bytes: args.min_free,
+        min_free_bytes: args.place.min_free,
         shrinking: args.shrinking.limits(),
     };
     let mut exits = Vec::new();

@@ -45,6 +45,7 @@ pub(super) fn shrink(args: ShrinkArgs) -> Result<Exit, Error> {
     let prepared = repro::prepare_for(&token, resolved, programs, &setting, &mut session.stream);
     let result = prepared.and_then(|mut prepared| {
         session.prepared();
+        prepared.ground.watch_room(session.run_dir(), args.place.min_free);
         smaller(&token, &mut prepared, args.limits(), &mut recorder, &mut session.stream)
     });
     let result = match result {
@@ -67,6 +68,8 @@ fn smaller(
     recorder: &mut Recorder,
     stream: &mut Stream,
 ) -> Result<Done, Error> {
+    prepared.ground.may_go_on()?;
+    prepared.ground.warn_of_room(stream)?;
     stream.emit(&Event::IterationStarted { iteration: 1 })?;
     let place = Place::new(1, repro::last_of(&mut prepared.phases, token)?);
     let phase = prepared.phases.len() - 1;

@@ -9,7 +9,9 @@ use scenarios::Expected;
 
 use super::run::{Loaded, load, origin, run_dir_of, started};
 use super::session::{Session, watch_signals};
-use crate::cli::{CommandArgs, ExecArgs, OutputArgs, PointArgs, PowerArgs, SeamChoice, SweepArgs, ToolArgs};
+use crate::cli::{
+    CommandArgs, ExecArgs, OutputArgs, PlaceArgs, PointArgs, PowerArgs, SeamChoice, SweepArgs, ToolArgs,
+};
 use crate::cpus;
 use crate::error::Error;
 use crate::exec::{ExecError, Spec, Stamp};
@@ -36,17 +38,11 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
     let several = loaded.len() > 1;
     let mut exits = Vec::new();
     for one in loaded {
-        let dir = run_dir_of(&args.place, &one.resolved, several);
+        let run_dir = run_dir_of(&args.place, &one.resolved, several);
+        let place = PlaceArgs { run_dir, ..args.place.clone() };
         let record = args.record_expected.as_deref();
-        let exit = sweep_one(
-            one,
-            &args.points,
-            &setting,
-            reports::Command::Sweep,
-            dir.as_deref(),
-            &args.output,
-            record,
-        )?;
+        let exit =
+            sweep_one(one, &args.points, &setting, reports::Command::Sweep, &place, &args.output, record)?;
         exits.push(exit);
         if exit == Exit::Interrupted {
             break;
@@ -58,8 +54,7 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
 pub(super) fn exec(args: ExecArgs) -> Result<Exit, Error> {
     let spec = spec(&args.what, &args.command)?;
     let (loaded, setting) = command(spec, args.place.work_dir.clone(), args.output.verbose)?;
-    let dir = args.place.run_dir.as_deref();
-    sweep_one(loaded, &args.points, &setting, reports::Command::Exec, dir, &args.output, None)
+    sweep_one(loaded, &args.points, &setting, reports::Command::Exec, &args.place, &args.output, None)
 }
 
 /// What a command line asks for.
@@ -210,10 +205,11 @@ fn sweep_one(
     args: &PointArgs,
     setting: &Setting,
     command: reports::Command,
-    run_dir: Option<&Path>,
+    place: &PlaceArgs,
     output: &OutputArgs,
     record_expected: Option<&Path>,
 ) -> Result<Exit, Error> {
+    let run_dir = place.run_dir.as_deref();
     let tries = rundir::tries(run_dir)?;
     let plan = &plan(args, setting, rundir::campaign_of(&tries).map(|before| before.seed));
     let origin = Origin {
@@ -243,6 +239,7 @@ fn sweep_one(
                 found: fixture.to_string(),
             });
         }
+        prepared.ground.watch_room(session.run_dir(), place.min_free);
         let stream = &mut session.stream;
         sweep::sweep(&mut prepared, plan, &setting.cpus, &earlier, &mut recorder, stream)?;
         match record_expected {

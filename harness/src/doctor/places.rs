@@ -28,10 +28,11 @@ fn work_area(work: &Result<WorkDir, WorkDirError>) -> Check {
         Err(error) => return Check::lacks("working area", State::Refused, error.to_string(), MEND),
     };
     let parent = work.path().parent().unwrap_or(Path::new("/"));
-    match (Space::of(parent), Room::new(work, Path::new("."), None).check()) {
-        (Ok(space), Ok(warnings)) => {
+    let room = Room::new(work, Path::new("."), None);
+    match (Space::of(parent), room.check()) {
+        (Ok(space), Ok(())) => {
             let free = ByteSize(space.free_bytes);
-            let short: String = warnings.iter().map(|warning| format!("; {warning}")).collect();
+            let short: String = room.take_warnings().iter().map(|warning| format!("; {warning}")).collect();
             Check::ok("working area", format!("{free} free in {}{short}", parent.display()))
         }
         (Err(error), _) => Check::lacks("working area", State::Refused, error.to_string(), MEND),

@@ -67,9 +67,7 @@ impl<'a> Trials<'a> {
     /// How a chain fails that these faults make, and its crash states; none where one of them did not land.
     fn judge(&mut self, kills: &[TokenKill]) -> Result<Option<(Failure, Vec<CrashState>)>, Error> {
         let Prepared { phases, ground } = &mut *self.prepared;
-        if ground.stage.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        ground.may_go_on()?;
         if let Ok(fuse) = ground.stage.fuse() {
             fuse.want_ends_alone(true);
         }

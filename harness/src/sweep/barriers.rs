@@ -39,6 +39,7 @@ pub fn barriers(
         let mut passed = HashSet::new();
         for op in course.log.ops.iter().filter(|op| is_barrier(op)) {
             let barrier = weigh(prepared, &workers, course, plan, op, most, &mut passed)?;
+            prepared.ground.warn_of_room(stream)?;
             stream.emit(&Event::Barrier(barrier))?;
         }
     }

@@ -77,6 +77,7 @@ fn signals(op: &Op) -> Vec<Fault> {
 /// Runs a phase disturbed, then what resumes it, and judges both.
 pub fn run(prepared: &mut Prepared, phase: usize, fault: Fault) -> Result<Judged, Error> {
     let Prepared { phases, ground } = prepared;
+    ground.may_go_on()?;
     let mut chain = Chain::begin(ground, &mut phases[phase])?;
     chain.disturb(fault)?;
     let finished = chain.finish(None)?;

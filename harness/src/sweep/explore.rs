@@ -268,9 +268,9 @@ impl<'a> Explorer<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// An error once the campaign was told to stop: where most states are known already, no worker says so.
-    pub(super) fn stop_if_interrupted(&self) -> Result<(), Error> {
-        if self.ground.stage.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    /// An error once the campaign has to stop: where most states are known already, no worker says so.
+    pub(super) fn may_go_on(&self) -> Result<(), Error> {
+        self.ground.may_go_on()
     }
 
     /// Whether only some of the states are judged here.
@@ -361,6 +361,7 @@ impl<'a> Explorer<'a> {
 
     /// Tells of what was met first.
     fn settle_one(&mut self) -> Result<(), Error> {
+        self.ground.warn_of_room(self.stream)?;
         match self.pending.pop_front() {
             None => Ok(()),
             Some(Pending::Same(label, key)) => self.same(&label, key, false),

@@ -91,9 +91,7 @@ pub struct Source {
 /// Judges a crash state of a phase. With `follow` the state and its resume's recording are given back.
 pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool) -> Result<Judged, Error> {
     let Prepared { phases, ground } = prepared;
-    if ground.stage.interrupted() {
-        return Err(Error::Interrupted);
-    }
+    ground.may_go_on()?;
     let phase = &mut phases[phase];
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
     ground.stage.fuse()?.want_ends_alone(!follow);
@@ -130,9 +128,7 @@ pub fn judge(prepared: &mut Prepared, phase: usize, source: Source, follow: bool
 /// Looks at a state of a phase's run without resuming it.
 pub fn look_at(prepared: &mut Prepared, phase: usize, source: Source) -> Result<Looked, Error> {
     let Prepared { phases, ground } = prepared;
-    if ground.stage.interrupted() {
-        return Err(Error::Interrupted);
-    }
+    ground.may_go_on()?;
     let phase = &mut phases[phase];
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
     ground.stage.fuse()?.place_volume(source.root);
@@ -144,9 +140,7 @@ pub fn look_at(prepared: &mut Prepared, phase: usize, source: Source) -> Result<
 /// Judges what a power cut left after a phase's run said that it was done: nothing is resumed.
 pub fn judge_done(prepared: &mut Prepared, phase: usize, source: Source) -> Result<Judged, Error> {
     let Prepared { phases, ground } = prepared;
-    if ground.stage.interrupted() {
-        return Err(Error::Interrupted);
-    }
+    ground.may_go_on()?;
     let phase = &mut phases[phase];
     ground.stage.enter(&mut phase.known.start, &mut phase.known.baseline)?;
     ground.stage.fuse()?.place_volume(source.root);

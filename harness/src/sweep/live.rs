@@ -89,6 +89,7 @@ fn kill(
     others: &[Volume],
 ) -> Result<Checked, Error> {
     let Prepared { phases, ground } = prepared;
+    ground.may_go_on()?;
     let mut chain = Chain::begin(ground, &mut phases[phase])?;
     let step = chain.cut(&Cut::Op(fault), false)?;
     let landed = matches!(step, Step::Crashed(_));

@@ -112,7 +112,7 @@ impl Explorer<'_> {
                 self.left += 1;
                 continue;
             }
-            self.stop_if_interrupted()?;
+            self.may_go_on()?;
             let volume = builder.materialise(&state)?;
             for (volume, wiped) in self.variants(volume)? {
                 let label = course.power_label(ordinal, TokenKill::power(state.clone(), wiped));
@@ -149,7 +149,7 @@ impl Explorer<'_> {
                 self.left += 1;
                 continue;
             }
-            self.stop_if_interrupted()?;
+            self.may_go_on()?;
             let mut volume = builder.materialise(&state)?;
             self.without_scratch(&mut volume)?;
             let label = course.power_label(ordinal, TokenKill::power_at_end(state.clone()));
