@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use fault_backend::ContentId;
 use fault_backend::power::{DeviceProfile, Durability};
-use reports::{Event, Finding, Kill, Model, Stream, Verdict};
+use reports::{Compared, Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
 use crate::chain::{CrashState, evidence};
 use crate::error::Error;
-use crate::explain;
+use crate::explain::{self, Evidence};
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::outage::Outage;
@@ -307,10 +307,12 @@ impl Recorder {
             }
             _ => {
                 let mut judgement = judgement;
-                let explanation =
-                    judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
-                let explanation =
-                    explanation.map(|evidence| evidence::explain(evidence, ground)).transpose()?;
+                let evidence = judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
+                let (explanation, told) = match evidence {
+                    Some(Evidence::Told(compared)) => (None, Some(*compared)),
+                    Some(evidence) => (evidence::explain(evidence, ground)?, None),
+                    None => (None, None),
+                };
                 if let Some(explanation) = &explanation {
                     judgement.explain = format!("{}\n{explanation}", judgement.explain);
                 }
@@ -318,10 +320,16 @@ impl Recorder {
                 if let Some(explanation) = &explanation {
                     self.store.keep_explanation(&finding.id, explanation)?;
                 }
+                let id = finding.id.clone();
+                let compared = told.map(|told| Compared { finding: id.clone(), ..told });
+                let compared = compared.or_else(|| explanation?.compared(&id));
                 if let Some(past) = trace.past.as_ref().filter(|past| !past.is_empty()) {
                     self.store.keep(&finding.id, past)?;
                 }
                 stream.emit(&Event::Finding(finding))?;
+                if let Some(compared) = compared {
+                    stream.emit(&Event::Compared(compared))?;
+                }
             }
         }
         Ok(())
@@ -352,7 +360,7 @@ impl Recorder {
         self.findings += 1;
         let token = self.token(ground, place, trace);
         let shrunk_from = trace.shrunk_from.as_deref();
-        let shrunk_from = shrunk_from.map(|before| self.token(ground, place, before).to_string());
+        let before = shrunk_from.map(|before| self.token(ground, place, before));
         let known = self.known(place, trace, &judgement);
         self.met.extend(known);
         let file = match &self.origin.scenario_file {
@@ -371,7 +379,8 @@ impl Recorder {
             oracle: judgement.oracle,
             explain: judgement.explain,
             expected: known.is_some(),
-            shrunk_from,
+            shrunk_from: before.as_ref().map(Token::to_string),
+            shrunk_from_point: before.as_ref().map(Token::describe_chain),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Compared;
+
 /// Schema number of the stream and of `report.json`.
 pub const SCHEMA: u32 = 1;
 
@@ -170,6 +172,8 @@ pub enum Event {
     },
     /// A failure with its reproduction.
     Finding(Finding),
+    /// The bytes that the finding before is about.
+    Compared(Compared),
     /// A finding that the scenario expects did not appear, though its phase was swept whole.
     ExpectedVanished {
         /// The finding in words.
@@ -590,9 +594,23 @@ pub struct Finding {
     /// Token of what was found first, where it was made smaller: with more faults, or at a later op.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrunk_from: Option<String>,
+    /// What that was, readable, as `point` is: `3 kills: after op 5, then after op 2, then after op 9`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk_from_point: Option<String>,
 }
 
 impl Finding {
+    /// That it was made smaller, in words: `shrunk from 2 kills: after op 5, then after op 2`.
+    pub fn shrunk(&self) -> Option<String> {
+        let before = self.shrunk_from_point.as_deref().unwrap_or("another chain of faults");
+        self.shrunk_from.is_some().then(|| format!("shrunk from {before}"))
+    }
+
+    /// The same with the token of what was found first.
+    pub fn shrunk_whole(&self) -> Option<String> {
+        self.shrunk().zip(self.shrunk_from.as_ref()).map(|(words, token)| format!("{words}; was `{token}`"))
+    }
+
     /// What it has in common with others: `phase new: corrupt by gpt`.
     pub fn kind(&self) -> String {
         kind(&self.phase, self.verdict.name(), &self.oracle)

@@ -53,7 +53,7 @@ impl Narrator {
     pub fn lines(&mut self, event: &Event, tally: &Tally, now: Duration) -> Vec<Line> {
         // Where nothing else follows a phase's last point, its findings still do.
         let ended = match event {
-            Event::Finding(_) => Vec::new(),
+            Event::Finding(_) | Event::Compared(_) => Vec::new(),
             Event::CampaignEnded { .. } => self.kinds.ended(|_| true),
             event => self.kinds.ended(|phase| {
                 let is_its = matches!(event, Event::Point(point) if point.phase == phase);
@@ -142,6 +142,7 @@ impl Narrator {
                 vec![found(finding, Weight::Detail)]
             }
             Event::Finding(finding) => vec![found(finding, Weight::Alert)],
+            Event::Compared(_) => Vec::new(),
             Event::ExpectedVanished { what } => {
                 vec![Line::new(Weight::Alert, "Warning", Tone::Warn, vanished(what))]
             }
@@ -213,6 +214,7 @@ fn killed(kill: &Kill, tally: &Tally) -> Line {
 fn found(finding: &Finding, weight: Weight) -> Line {
     let mut line = Line::new(weight, "FINDING", Tone::Bad, heading(finding));
     line.details = vec![one_line(&finding.explain)];
+    line.details.extend(finding.shrunk_whole().map(|words| one_line(&words)));
     line.paste = Some(one_line(&finding.repro));
     line
 }

@@ -88,6 +88,7 @@ fn sweep(points: u64) -> Stream {
                 repro: format!("killpoint repro kp1:made:{op}"),
                 expected: false,
                 shrunk_from: None,
+                shrunk_from_point: None,
             }));
         }
     }
@@ -104,7 +105,7 @@ impl Page {
     fn of(points: u64) -> Self {
         let page = Self { folder: tempfile::tempdir().unwrap() };
         let stream = sweep(points);
-        html::write(&page.path(), &Report::from(stream.tally()), stream.chart()).unwrap();
+        html::write(&page.path(), &Report::from(stream.tally()), &stream).unwrap();
         page
     }
 

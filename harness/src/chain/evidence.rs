@@ -84,8 +84,9 @@ pub(super) fn gather(
     })))
 }
 
-/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops.
-pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, Error> {
+/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops. What an earlier try of the
+/// campaign explained is not explained again.
+pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Option<Explanation>, Error> {
     let explanation = match evidence {
         Evidence::Directory(directory) => {
             let look = ground.stage.look()?;
@@ -100,8 +101,9 @@ pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, E
             }
             states.explain()
         }
+        Evidence::Told(_) => return Ok(None),
     };
-    explanation.map_err(Error::io(ground.work.path()))
+    explanation.map(Some).map_err(Error::io(ground.work.path()))
 }
 
 /// The recording of a resume, by running it once more on its crash state; none where it leaves something else now.

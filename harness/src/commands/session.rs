@@ -102,7 +102,7 @@ impl Session {
         let report = Report::from(self.stream.tally());
         note(report.write(&self.run_dir).map(drop));
         // What the page shows is kept by now; a disk without room for it changes nothing about the campaign.
-        let page = html::write(&html::path(&self.run_dir), &report, self.stream.chart());
+        let page = html::write(&html::path(&self.run_dir), &report, &self.stream);
         let judged_something = report.points.attempted > 0 || report.states.judged > 0;
         if judged_something || result.is_ok() {
             let text = match self.output.format {

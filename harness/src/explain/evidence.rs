@@ -11,6 +11,7 @@ use fault_backend::power::PowerState;
 use fault_backend::replay::Point;
 use fault_backend::volume::Volume;
 use fault_backend::{Action, Fault};
+use reports::Compared;
 use scenarios::model::Phase;
 
 use super::difference::{Explanation, Found, Wanted};
@@ -94,6 +95,8 @@ pub enum Evidence {
     States(Box<States>),
     /// A directory, with what was left there until the next run.
     Directory(Box<Directory>),
+    /// It was explained by an earlier try of the campaign; the bytes that were told then.
+    Told(Box<Compared>),
 }
 
 /// What a result in a directory is compared with.

@@ -17,6 +17,7 @@ mod ops;
 mod piece;
 mod place;
 mod qcow2;
+mod sectors;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -39,11 +40,14 @@ pub use ops::Leg;
 pub use place::{Content, InodeName, PartitionName, Place, Structure, TableCopy};
 
 use compare::{Charts, Groups};
+use sectors::Sectors;
 
 /// Version of [`Explanation`] as data.
 pub const SCHEMA: u32 = 1;
 /// Differences that are listed one by one.
 pub const MAX_DIFFERENCES: usize = 20;
+/// Sectors whose bytes are kept.
+pub const MAX_SECTORS: usize = 4;
 /// Ops that a power cut lost and that are named.
 pub const MAX_LOST: usize = 6;
 
@@ -76,9 +80,14 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
     let (found, wanted) = (inputs.found.1, inputs.wanted.1);
     let mut charts = Charts::new(wanted, found);
     let mut groups = Groups::default();
+    let mut differing = Sectors::default();
     for VolumeDifference { path, what } in differences_of_volumes(wanted, found)? {
         match what {
-            What::Data(ranges) => groups.add(&path, &unexcused(&ranges, &path, inputs.mask), &mut charts),
+            What::Data(ranges) => {
+                let ranges = unexcused(&ranges, &path, inputs.mask);
+                groups.add(&path, &ranges, &mut charts);
+                differing.add(&path, ranges);
+            }
             what => groups.add_file(&path, what.to_string()),
         }
     }
@@ -102,6 +111,7 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
     }
     let cuts = ops::cuts(inputs.cut, &mut charts);
     let files = files::of(wanted, found, &differences);
+    let sectors = differing.of((wanted, found), &differences, inputs.mask);
     Ok(Explanation {
         schema: SCHEMA,
         found: inputs.found.0,
@@ -112,6 +122,8 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
         differing_bytes,
         unplaced_bytes,
         cuts,
+        sectors,
+        differing_sectors: differing.count(),
     })
 }
 

@@ -101,7 +101,8 @@ impl fmt::Display for Explanation {
 }
 
 impl Found {
-    fn name(self) -> &'static str {
+    /// Its name, for a sentence.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Result => "what the resume left",
             Self::Crash => "the crash state",
@@ -111,7 +112,8 @@ impl Found {
 }
 
 impl Wanted {
-    fn name(self) -> &'static str {
+    /// Its name, for a sentence.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Baseline => "what an uninterrupted run leaves",
             Self::Start => "what the phase started with",
