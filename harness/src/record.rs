@@ -134,6 +134,8 @@ pub struct Recorder {
     origin: Origin,
     seen: HashSet<(String, ContentId)>,
     findings: u64,
+    /// Kinds of findings that appeared.
+    kinds: HashSet<String>,
     /// Kinds of expected findings that appeared, by their place in the list.
     met: HashSet<usize>,
     store: FindingStore,
@@ -150,6 +152,7 @@ impl Recorder {
             origin,
             seen: HashSet::new(),
             findings: 0,
+            kinds: HashSet::new(),
             met: HashSet::new(),
             store,
             shrinking: None,
@@ -307,7 +310,8 @@ impl Recorder {
             }
             _ => {
                 let mut judgement = judgement;
-                let evidence = judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
+                let is_explained = self.is_explained(place, &judgement);
+                let evidence = judgement.evidence.take().filter(|_| is_explained);
                 let (explanation, told) = match evidence {
                     Some(Evidence::Told(compared)) => (None, Some(*compared)),
                     Some(evidence) => (evidence::explain(evidence, ground)?, None),
@@ -333,6 +337,12 @@ impl Recorder {
             }
         }
         Ok(())
+    }
+
+    /// Whether a finding is among those that are explained: the first ones, and the first of each kind.
+    fn is_explained(&mut self, place: &Place, judgement: &Judgement) -> bool {
+        let kind = reports::event::kind(&place.phase, judgement.verdict.name(), &judgement.oracle);
+        self.kinds.insert(kind) || self.findings < explain::MAX_EXPLAINED
     }
 
     fn token(&self, ground: &Ground, place: &Place, trace: &Trace) -> Token {

@@ -90,6 +90,13 @@ fn report(dir: &Path) -> Value {
     report
 }
 
+/// What was told of the bytes of findings.
+fn bytes(dir: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(dir.join("events.jsonl")).expect("there is a log");
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter(|event| event["event"] == "compared").collect()
+}
+
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
@@ -127,6 +134,8 @@ fn one_worker_or_two_and_one_machine_or_four_tell_the_same() {
     let merged = merge(&dirs, &case.dir("merged"));
     assert_eq!(code(&merged), Some(1), "{}", text_of(&merged));
     assert_eq!(case.report("merged"), one, "four shards");
+    assert!(bytes(&case.dir("one")).len() > 2, "the findings have bytes");
+    assert_eq!(bytes(&case.dir("merged")), bytes(&case.dir("one")), "each finding has its own");
 
     let without = merge(&dirs[..3], &case.dir("three"));
     assert_eq!(code(&without), Some(1), "findings are findings");
@@ -161,6 +170,7 @@ fn a_sweep_that_was_killed_goes_on_where_it_was() {
     let output = case.sweep("cut", &options);
     assert_eq!(code(&output), Some(1), "{}", text_of(&output));
     assert_eq!(case.report("cut"), whole);
+    assert_eq!(bytes(&case.dir("cut")), bytes(&case.dir("whole")), "also of what an earlier try found");
     assert_eq!(fs::read_to_string(case.dir("cut").join("events-1.jsonl")).unwrap(), &events[..half]);
     let again = fs::read_to_string(&log).unwrap();
     let took = |text: &str, n: usize| -> Vec<u64> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::tally::vanished;
-use crate::{CampaignStarted, Event, Finding, Kill, Outcome, PlannedKill, Tally, Verdict};
+use crate::{CampaignStarted, Command, Event, Finding, Kill, Outcome, PlannedKill, Tally, Verdict};
 
 mod kinds;
 mod line;
@@ -226,7 +226,11 @@ fn heading(finding: &Finding) -> String {
 }
 
 fn ended(outcome: &Outcome, wall_s: f64, tally: &Tally) -> Line {
-    let figures = if tally.is_sweep() { sweep::figures(tally) } else { figures(tally) };
+    let figures = match tally.campaign.as_ref().map(|campaign| campaign.command) {
+        Some(Command::Barriers) => sweep::flushes(tally),
+        _ if tally.is_sweep() => sweep::figures(tally),
+        _ => figures(tally),
+    };
     let mut line = match outcome {
         Outcome::Completed => {
             let tone = if tally.unexpected() == 0 { Tone::Good } else { Tone::Bad };

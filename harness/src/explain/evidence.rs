@@ -21,7 +21,7 @@ use crate::image::{View, What, differences_of_volumes};
 use crate::mask::Mask;
 use crate::stage::Saved;
 
-/// Findings of a campaign that are explained; beyond them most are the same once more.
+/// Findings of a campaign that are explained; beyond them most are the same once more, so that only the first of a kind is.
 pub const MAX_EXPLAINED: u64 = 50;
 
 /// The oracle about what a power cut leaves of a run that said that it was done.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use fault_backend::power::{Power, PowerOptions, PowerState};
 use fault_backend::{OpLog, Volume};
 use killpoint::cpus;
-use killpoint::explain::{Explanation, Reach, Run, States};
+use killpoint::explain::{Explanation, Found, Reach, Run, States, Wanted};
 use killpoint::gpt::Gpt;
 use killpoint::ground::Setting;
 use killpoint::prepare::{Known, prepare};
@@ -54,8 +54,11 @@ pub fn is_explained(bug: Bug) -> Result<(), Failed> {
     let log = known.log.clone().ok_or("a recording")?;
     let start = known.start.memory.clone().ok_or("a start in memory")?;
     let (state, volume) = broken(bug, &known, start, &log)?;
-    let explanation = explained(&known, &log, &state, volume)?;
+    let explanation = explained(bug, &known, &log, &state, volume)?;
     let text = explanation.to_string();
+    if explanation.found != Found::Crash || explanation.wanted != Wanted::Baseline {
+        return Err(format!("not about the crash state beside the baseline: {text}").into());
+    }
     for expected in bug.expected {
         let core = text.lines().next().unwrap_or_default();
         if !core.contains(expected) {
@@ -123,7 +126,10 @@ fn disk(state: &Volume) -> Option<&fault_backend::Image> {
     state.file(Path::new("volume/disk.img"))
 }
 
+/// Of a run that said that it was done, what the oracle `durable` objects to is the crash state itself, however well a
+/// further run would mend it.
 fn explained(
+    bug: Bug,
     known: &Known,
     log: &Arc<OpLog>,
     state: &PowerState,
@@ -134,7 +140,7 @@ fn explained(
         phase: known.phase.clone(),
         start: in_memory(&known.start)?,
         baseline: in_memory(&known.baseline)?,
-        result: crash.clone(),
+        result: if bug.completed { in_memory(&known.baseline)? } else { crash.clone() },
         crash: Some(crash),
         further: None,
         mask: known.mask.clone(),
@@ -142,8 +148,8 @@ fn explained(
         runs: vec![Run { log: Arc::clone(log), reach: Reach::from(state) }],
         resume: None,
         uninterrupted: known.log.clone(),
-        oracle: "gpt".to_owned(),
-        at_crash: true,
+        oracle: if bug.completed { "durable" } else { "gpt" }.to_owned(),
+        at_crash: !bug.completed,
     };
     Ok(states.explain()?)
 }
