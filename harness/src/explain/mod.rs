@@ -88,7 +88,11 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
                 groups.add(&path, &ranges, &mut charts);
                 differing.add(&path, ranges);
             }
-            what => groups.add_file(&path, what.to_string()),
+            what => {
+                let ranges = sectors::of_one_side((wanted, found), &path, &what);
+                differing.add(&path, unexcused(&ranges, &path, inputs.mask));
+                groups.add_file(&path, what.to_string());
+            }
         }
     }
     let (differing_bytes, unplaced_bytes) = (groups.bytes, groups.unplaced_bytes);

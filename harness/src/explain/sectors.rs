@@ -11,7 +11,7 @@ use reports::{SECTOR_BYTES, Sector};
 use super::MAX_SECTORS;
 use super::compare::read;
 use super::difference::Difference;
-use crate::image::View;
+use crate::image::{ReadAt, View, What};
 use crate::mask::Mask;
 
 /// The ranges that differ, by file: sorted, disjoint, without what is excused.
@@ -21,9 +21,11 @@ pub struct Sectors {
 }
 
 impl Sectors {
-    /// Adds the ranges in which a file differs.
+    /// Adds ranges in which a file differs, beside those that it has.
     pub fn add(&mut self, file: &Path, ranges: Vec<Range<u64>>) {
-        self.files.insert(file.to_owned(), ranges);
+        let all = self.files.entry(file.to_owned()).or_default();
+        all.extend(ranges);
+        all.sort_by_key(|range| range.start);
     }
 
     /// Sectors that differ, of all files.
@@ -41,7 +43,7 @@ impl Sectors {
         self.files.values().map(of_file).sum()
     }
 
-    /// The bytes of the first sectors of these differences, on both sides.
+    /// The bytes of the first sectors of these differences, on both sides; last of files that differ as wholes.
     pub fn of(
         &self,
         views: (View<'_>, View<'_>),
@@ -49,10 +51,15 @@ impl Sectors {
         mask: Option<&Mask>,
     ) -> Vec<Sector> {
         let mut kept: Vec<Sector> = Vec::new();
-        for difference in differences.iter().filter(|difference| difference.note.is_none()) {
+        let (parts, wholes): (Vec<_>, Vec<_>) = differences.iter().partition(|one| one.note.is_none());
+        for difference in parts.into_iter().chain(wholes) {
             let file = Path::new(&difference.file);
             let ranges = self.files.get(file).map_or(&[][..], Vec::as_slice);
-            for offset in within(ranges, difference.offset..difference.offset + difference.len) {
+            let span = match difference.note {
+                None => difference.offset..difference.offset + difference.len,
+                Some(_) => 0..u64::MAX,
+            };
+            for offset in within(ranges, span) {
                 if kept.len() == MAX_SECTORS {
                     return kept;
                 }
@@ -63,6 +70,18 @@ impl Sectors {
             }
         }
         kept
+    }
+}
+
+/// The bytes of a file that only one of the states has.
+pub fn of_one_side((wanted, found): (View<'_>, View<'_>), file: &Path, what: &What) -> Vec<Range<u64>> {
+    let whole = |view: View<'_>| view.open(file).and_then(|bytes| bytes.len_bytes()).map(|len| 0..len);
+    match what {
+        What::Length { wanted, found } => vec![*wanted.min(found)..*wanted.max(found)],
+        // What is no file has no bytes.
+        What::Missing => whole(wanted).into_iter().collect(),
+        What::LeftOver => whole(found).into_iter().collect(),
+        What::Data(_) | What::Attribute(_) => Vec::new(),
     }
 }
 
@@ -99,7 +118,7 @@ fn sector(
     Sector {
         file: difference.file.clone(),
         offset,
-        place: difference.place.to_string(),
+        place: difference.note.clone().unwrap_or_else(|| difference.place.to_string()),
         wanted: hexadecimal(&side(wanted)),
         found: hexadecimal(&side(found)),
         excused: excused.collect(),

@@ -42,7 +42,9 @@ pub fn of_ext4_are_told_by_path() -> Result<(), Failed> {
     let on_disk = "`disk.img`, partition `DATA` (index 9): ext4 ";
     let start = disk.start_of("DATA");
     let first = start + blocks(disk, &path)[0] * BLOCK;
-    let superblock = start + 1024 + 56;
+    let magic = start + 1024 + 56;
+    // The table of inodes of group 0 is then said to begin elsewhere.
+    let descriptor = start + 2048 + 9;
     let removed = edited(disk, &format!("rm {path}"))?;
     let unlinked = edited(disk, &format!("unlink {path}"))?;
     for (wanted, found, expected) in [
@@ -53,7 +55,12 @@ pub fn of_ext4_are_told_by_path() -> Result<(), Failed> {
         ),
         (&disk.image, &removed, format!("in which 1 file is missing (`{path}`);")),
         (&unlinked, &disk.image, "in which 1 file should not be there;".to_owned()),
-        (&disk.image, &inverted(&disk.image, superblock), "can't be read any more (".to_owned()),
+        (
+            &disk.image,
+            &inverted(&disk.image, magic),
+            "can't be read any more (nothing there looks like one);".to_owned(),
+        ),
+        (&disk.image, &inverted(&disk.image, descriptor), "can't be read any more (".to_owned()),
     ] {
         begins_with(&explained(wanted, found), &format!("{on_disk}{expected}"))?;
     }
