@@ -310,7 +310,7 @@ impl Recorder {
             }
             _ => {
                 let mut judgement = judgement;
-                let is_explained = self.is_explained(place, &judgement);
+                let is_explained = self.is_explained(&place.phase, &judgement);
                 let evidence = judgement.evidence.take().filter(|_| is_explained);
                 let (explanation, told) = match evidence {
                     Some(Evidence::Told(compared)) => (None, Some(*compared)),
@@ -340,8 +340,8 @@ impl Recorder {
     }
 
     /// Whether a finding is among those that are explained: the first ones, and the first of each kind.
-    fn is_explained(&mut self, place: &Place, judgement: &Judgement) -> bool {
-        let kind = reports::event::kind(&place.phase, judgement.verdict.name(), &judgement.oracle);
+    fn is_explained(&mut self, phase: &str, judgement: &Judgement) -> bool {
+        let kind = reports::event::kind(phase, judgement.verdict.name(), &judgement.oracle);
         self.kinds.insert(kind) || self.findings < explain::MAX_EXPLAINED
     }
 
@@ -414,6 +414,43 @@ fn landed(kills: impl DoubleEndedIterator<Item = (bool, usize)>, writes_after: u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn judged(verdict: Verdict) -> Judgement {
+        Judgement {
+            verdict,
+            oracle: "baseline".to_owned(),
+            explain: String::new(),
+            writes: 0,
+            wall_ms: 0,
+            evidence: None,
+        }
+    }
+
+    #[test]
+    fn the_first_findings_are_explained_and_then_the_first_of_each_kind() {
+        let origin = Origin {
+            seed: 1,
+            bug: None,
+            device: None,
+            durability: None,
+            scenario_file: None,
+            exec: None,
+            expected: Expected::default(),
+        };
+        let mut recorder = Recorder::new(origin, Path::new("nowhere"));
+        let (often, once) = (judged(Verdict::Corrupt), judged(Verdict::Diverged));
+        for (findings, judgement, expected) in [
+            (0, &often, true),
+            (explain::MAX_EXPLAINED - 1, &often, true),
+            (explain::MAX_EXPLAINED, &often, false),
+            (explain::MAX_EXPLAINED + 1, &once, true),
+            (explain::MAX_EXPLAINED + 2, &once, false),
+        ] {
+            recorder.findings = findings;
+            assert_eq!(recorder.is_explained("new", judgement), expected, "{findings}, {judgement:?}");
+        }
+        assert!(recorder.is_explained("other", &often), "another phase's is another kind");
+    }
 
     #[test]
     fn a_kill_landed_if_its_run_shows_it_or_anything_was_left_to_write() {
