@@ -80,7 +80,7 @@ pub(super) fn gather(
         resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
         oracle: oracle.to_owned(),
-        at_crash: asked == Asked::AtCrash,
+        asked,
     })))
 }
 
@@ -94,7 +94,7 @@ pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Option<Explana
         }
         Evidence::States(mut states) => {
             if states.resume.is_none()
-                && !states.at_crash
+                && states.asked == Asked::AtEnd
                 && let Some(crash) = states.crash.clone()
             {
                 states.resume = record_again(ground, &states, crash)?;

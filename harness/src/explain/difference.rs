@@ -49,6 +49,8 @@ pub enum Found {
     Result,
     /// The crash state, before any resume.
     Crash,
+    /// What a disturbed run left that said that it was done.
+    Disturbed,
     /// What a further run left.
     FurtherRun,
 }

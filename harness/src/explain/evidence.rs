@@ -18,6 +18,7 @@ use super::difference::{Explanation, Found, Wanted};
 use super::ops::Leg;
 use super::{Inputs, finding};
 use crate::image::{View, What, differences_of_volumes};
+use crate::judge::Asked;
 use crate::mask::Mask;
 use crate::stage::Saved;
 
@@ -137,8 +138,8 @@ pub struct States {
     pub uninterrupted: Option<Arc<OpLog>>,
     /// The oracle that decided the verdict.
     pub oracle: String,
-    /// It was asked about the crash state.
-    pub at_crash: bool,
+    /// What it was asked about.
+    pub asked: Asked,
 }
 
 impl Directory {
@@ -165,7 +166,10 @@ impl States {
         let (found, wanted) = match (&self.crash, &self.further) {
             // The tool had said that it was done, so that nothing else than its result is good.
             (Some(crash), _) if self.oracle == DURABLE => ((Found::Crash, View::Memory(crash)), baseline),
-            (Some(crash), _) if self.at_crash => {
+            (Some(left), _) if self.asked == Asked::AtExit => {
+                ((Found::Disturbed, View::Memory(left)), baseline)
+            }
+            (Some(crash), _) if self.asked == Asked::AtCrash => {
                 ((Found::Crash, View::Memory(crash)), self.nearer(View::Memory(crash))?)
             }
             (_, Some(further)) if self.oracle == "idempotent" => {

@@ -77,7 +77,7 @@ impl Sectors {
 pub fn of_one_side((wanted, found): (View<'_>, View<'_>), file: &Path, what: &What) -> Vec<Range<u64>> {
     let whole = |view: View<'_>| view.open(file).and_then(|bytes| bytes.len_bytes()).map(|len| 0..len);
     match what {
-        What::Length { wanted, found } => vec![*wanted.min(found)..*wanted.max(found)],
+        What::Length { wanted, found } => std::iter::once(*wanted.min(found)..*wanted.max(found)).collect(),
         // What is no file has no bytes.
         What::Missing => whole(wanted).into_iter().collect(),
         What::LeftOver => whole(found).into_iter().collect(),

@@ -106,6 +106,7 @@ impl Found {
         match self {
             Self::Result => "what the resume left",
             Self::Crash => "the crash state",
+            Self::Disturbed => "what the disturbed run left",
             Self::FurtherRun => "what a further run left",
         }
     }

@@ -12,6 +12,7 @@ use killpoint::cpus;
 use killpoint::explain::{Explanation, Found, Reach, Run, States, Wanted};
 use killpoint::gpt::Gpt;
 use killpoint::ground::Setting;
+use killpoint::judge::Asked;
 use killpoint::prepare::{Known, prepare};
 use killpoint::programs::Programs;
 use killpoint::seam::{self, Wish};
@@ -150,7 +151,7 @@ fn explained(
         resume: None,
         uninterrupted: known.log.clone(),
         oracle: if bug.completed { "durable" } else { "gpt" }.to_owned(),
-        at_crash: !bug.completed,
+        asked: if bug.completed { Asked::AtEnd } else { Asked::AtCrash },
     };
     Ok(states.explain()?)
 }
