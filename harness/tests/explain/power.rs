@@ -37,7 +37,7 @@ pub const BUGS: [Bug; 2] = [
         completed: false,
         expected: &[
             "primary GPT entry 3 (`IMGA_resized2`)",
-            "the power cut lost op 2 (backup GPT array, step createPartitions)",
+            "(backup GPT array, step createPartitions), which no flush had made durable",
         ],
     },
     Bug {
@@ -45,7 +45,7 @@ pub const BUGS: [Bug; 2] = [
         completed: true,
         expected: &[
             "primary GPT entry 1 (`IMGA`)",
-            "the power cut lost op 15 (primary GPT array, step updatePartitions)",
+            "(primary GPT array, step updatePartitions), which no flush had made durable",
         ],
     },
 ];
