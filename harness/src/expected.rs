@@ -68,6 +68,7 @@ mod tests {
             repro: String::new(),
             expected: false,
             shrunk_from: None,
+            shrunk_from_point: None,
         }
     }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use fault_backend::ContentId;
 use fault_backend::power::{DeviceProfile, Durability};
-use reports::{Event, Finding, Kill, Model, Stream, Verdict};
+use reports::{Compared, Event, Finding, Kill, Model, Stream, Verdict};
 use scenarios::{Expected, ExpectedFinding};
 
 use crate::chain::{CrashState, evidence};
 use crate::error::Error;
-use crate::explain;
+use crate::explain::{self, Evidence};
 use crate::ground::Ground;
 use crate::judge::Judgement;
 use crate::outage::Outage;
@@ -134,6 +134,8 @@ pub struct Recorder {
     origin: Origin,
     seen: HashSet<(String, ContentId)>,
     findings: u64,
+    /// Kinds of findings that appeared.
+    kinds: HashSet<String>,
     /// Kinds of expected findings that appeared, by their place in the list.
     met: HashSet<usize>,
     store: FindingStore,
@@ -150,6 +152,7 @@ impl Recorder {
             origin,
             seen: HashSet::new(),
             findings: 0,
+            kinds: HashSet::new(),
             met: HashSet::new(),
             store,
             shrinking: None,
@@ -307,10 +310,13 @@ impl Recorder {
             }
             _ => {
                 let mut judgement = judgement;
-                let explanation =
-                    judgement.evidence.take().filter(|_| self.findings < explain::MAX_EXPLAINED);
-                let explanation =
-                    explanation.map(|evidence| evidence::explain(evidence, ground)).transpose()?;
+                let is_explained = self.is_explained(&place.phase, &judgement);
+                let evidence = judgement.evidence.take().filter(|_| is_explained);
+                let (explanation, told) = match evidence {
+                    Some(Evidence::Told(compared)) => (None, Some(*compared)),
+                    Some(evidence) => (evidence::explain(evidence, ground)?, None),
+                    None => (None, None),
+                };
                 if let Some(explanation) = &explanation {
                     judgement.explain = format!("{}\n{explanation}", judgement.explain);
                 }
@@ -318,13 +324,25 @@ impl Recorder {
                 if let Some(explanation) = &explanation {
                     self.store.keep_explanation(&finding.id, explanation)?;
                 }
+                let id = finding.id.clone();
+                let compared = told.map(|told| Compared { finding: id.clone(), ..told });
+                let compared = compared.or_else(|| explanation?.compared(&id));
                 if let Some(past) = trace.past.as_ref().filter(|past| !past.is_empty()) {
                     self.store.keep(&finding.id, past)?;
                 }
                 stream.emit(&Event::Finding(finding))?;
+                if let Some(compared) = compared {
+                    stream.emit(&Event::Compared(compared))?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a finding is among those that are explained: the first ones, and the first of each kind.
+    fn is_explained(&mut self, phase: &str, judgement: &Judgement) -> bool {
+        let kind = reports::event::kind(phase, judgement.verdict.name(), &judgement.oracle);
+        self.kinds.insert(kind) || self.findings < explain::MAX_EXPLAINED
     }
 
     fn token(&self, ground: &Ground, place: &Place, trace: &Trace) -> Token {
@@ -352,7 +370,7 @@ impl Recorder {
         self.findings += 1;
         let token = self.token(ground, place, trace);
         let shrunk_from = trace.shrunk_from.as_deref();
-        let shrunk_from = shrunk_from.map(|before| self.token(ground, place, before).to_string());
+        let before = shrunk_from.map(|before| self.token(ground, place, before));
         let known = self.known(place, trace, &judgement);
         self.met.extend(known);
         let file = match &self.origin.scenario_file {
@@ -371,7 +389,8 @@ impl Recorder {
             oracle: judgement.oracle,
             explain: judgement.explain,
             expected: known.is_some(),
-            shrunk_from,
+            shrunk_from: before.as_ref().map(Token::to_string),
+            shrunk_from_point: before.as_ref().map(Token::describe_chain),
         }
     }
 }
@@ -395,6 +414,43 @@ fn landed(kills: impl DoubleEndedIterator<Item = (bool, usize)>, writes_after: u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn judged(verdict: Verdict) -> Judgement {
+        Judgement {
+            verdict,
+            oracle: "baseline".to_owned(),
+            explain: String::new(),
+            writes: 0,
+            wall_ms: 0,
+            evidence: None,
+        }
+    }
+
+    #[test]
+    fn the_first_findings_are_explained_and_then_the_first_of_each_kind() {
+        let origin = Origin {
+            seed: 1,
+            bug: None,
+            device: None,
+            durability: None,
+            scenario_file: None,
+            exec: None,
+            expected: Expected::default(),
+        };
+        let mut recorder = Recorder::new(origin, Path::new("nowhere"));
+        let (often, once) = (judged(Verdict::Corrupt), judged(Verdict::Diverged));
+        for (findings, judgement, expected) in [
+            (0, &often, true),
+            (explain::MAX_EXPLAINED - 1, &often, true),
+            (explain::MAX_EXPLAINED, &often, false),
+            (explain::MAX_EXPLAINED + 1, &once, true),
+            (explain::MAX_EXPLAINED + 2, &once, false),
+        ] {
+            recorder.findings = findings;
+            assert_eq!(recorder.is_explained("new", judgement), expected, "{findings}, {judgement:?}");
+        }
+        assert!(recorder.is_explained("other", &often), "another phase's is another kind");
+    }
 
     #[test]
     fn a_kill_landed_if_its_run_shows_it_or_anything_was_left_to_write() {

@@ -104,6 +104,16 @@ impl Token {
             kills => kills.iter().map(TokenKill::describe).collect::<Vec<_>>().join(", then "),
         }
     }
+
+    /// The same with how many there are, where there are several: `2 kills: after op 5, then after op 2`.
+    pub fn describe_chain(&self) -> String {
+        let plain = |kill: &TokenKill| kill.power.is_none() && kill.fault.is_kill();
+        let noun = if self.kills.iter().all(plain) { "kills" } else { "faults" };
+        match self.kills.len() {
+            0 | 1 => self.describe_kills(),
+            n => format!("{n} {noun}: {}", self.describe_kills()),
+        }
+    }
 }
 
 impl TokenKill {

@@ -105,6 +105,7 @@ fn finding(op: u64, verdict: Verdict) -> Finding {
         repro: format!("killpoint repro kp1:made:{op}"),
         expected: false,
         shrunk_from: None,
+        shrunk_from_point: None,
     }
 }
 

@@ -168,6 +168,7 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
     let Some(finding) = report["findings"].as_array().and_then(|findings| findings.first()) else {
         return Ok(());
     };
+    page_shows_the_bytes(&bench)?;
     let token = finding["token"].as_str().unwrap_or_default();
     let again = bench.dir.path().join("again");
     let kept = format!("{}#{}", bench.run_dir().display(), finding["id"].as_str().unwrap_or_default());
@@ -180,6 +181,21 @@ fn finds_what_is_expected(scenario: &str) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// The page of a sweep, and the one that is made of its run directory later, have the bytes of its findings.
+fn page_shows_the_bytes(bench: &Bench) -> Result<(), Failed> {
+    let made_later = bench.dir.path().join("page.html");
+    let mut report = std::process::Command::new(env!("CARGO_BIN_EXE_killpoint"));
+    let output = report.arg("report").arg(bench.run_dir()).arg("--html").arg(&made_later).output()?;
+    let page = std::fs::read_to_string(bench.run_dir().join("report.html"))?;
+    if !page.contains("<details class=\"bytes\">") {
+        return Err("the page shows no bytes".into());
+    }
+    match std::fs::read_to_string(&made_later)? == page {
+        true => Ok(()),
+        false => Err(format!("the page that is made later is another one: {}", text_of(&output)).into()),
+    }
 }
 
 /// Whether the kernel writes, below a file system that it mounts: something else every time, so that neither live kills nor

@@ -96,6 +96,13 @@ fn but_for_proofs(mut report: Value) -> Value {
     report
 }
 
+/// What was told of the bytes of findings.
+fn bytes(dir: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(dir.join("events.jsonl")).expect("there is a log");
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter(|event| event["event"] == "compared").collect()
+}
+
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
@@ -132,6 +139,8 @@ fn one_worker_or_two_and_one_machine_or_four_tell_the_same() {
 
     let merged = merge(&dirs, &case.dir("merged"));
     assert_eq!(code(&merged), Some(1), "{}", text_of(&merged));
+    assert!(bytes(&case.dir("one")).len() > 2, "the findings have bytes");
+    assert_eq!(bytes(&case.dir("merged")), bytes(&case.dir("one")), "each finding has its own");
     assert_eq!(but_for_proofs(case.report("merged")), but_for_proofs(one), "four shards");
 
     let without = merge(&dirs[..3], &case.dir("three"));
@@ -167,6 +176,7 @@ fn a_sweep_that_was_killed_goes_on_where_it_was() {
     let output = case.sweep("cut", &options);
     assert_eq!(code(&output), Some(1), "{}", text_of(&output));
     assert_eq!(case.report("cut"), whole);
+    assert_eq!(bytes(&case.dir("cut")), bytes(&case.dir("whole")), "also of what an earlier try found");
     assert_eq!(fs::read_to_string(case.dir("cut").join("events-1.jsonl")).unwrap(), &events[..half]);
     let again = fs::read_to_string(&log).unwrap();
     let took = |text: &str, n: usize| -> Vec<u64> {
@@ -221,10 +231,9 @@ fn a_tool_that_says_it_is_done_after_a_failed_write_is_found_and_brought_back() 
     assert_eq!(code(&output), Some(1), "{}", text_of(&output));
     let report = case.report("error");
     let finding = &report["findings"][0];
-    assert!(
-        finding["explain"].as_str().unwrap().contains("though the disturbed run said that it was done"),
-        "{finding}"
-    );
+    let explain = finding["explain"].as_str().unwrap();
+    assert!(explain.contains("though the disturbed run said that it was done"), "{finding}");
+    assert!(explain.contains("7 bytes of what the disturbed run left differ from"), "{finding}");
     let mut repro = Command::new(env!("CARGO_BIN_EXE_killpoint"));
     let output = repro
         .args(["repro", "--yes", finding["token"].as_str().unwrap(), "--run-dir"])

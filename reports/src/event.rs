@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Compared;
+
+mod finding;
+
+pub use finding::{Finding, kind};
+
 /// Schema number of the stream and of `report.json`.
 pub const SCHEMA: u32 = 1;
 
@@ -172,6 +178,8 @@ pub enum Event {
     },
     /// A failure with its reproduction.
     Finding(Finding),
+    /// The bytes that the finding before is about.
+    Compared(Compared),
     /// A finding that the scenario expects did not appear, though its phase was swept whole.
     ExpectedVanished {
         /// The finding in words.
@@ -576,51 +584,6 @@ pub enum Verdict {
     Hung,
     /// An oracle could not run, or the fault did not land.
     NotMeasured,
-}
-
-/// A failure with its reproduction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Finding {
-    /// Short id, unique within the campaign, in order of appearance: `F1`.
-    pub id: String,
-    /// Token that reproduces it.
-    pub token: String,
-    /// Verdict.
-    pub verdict: Verdict,
-    /// Crash model of the last fault.
-    pub model: Model,
-    /// Phase.
-    pub phase: String,
-    /// Step of the last kill or of the crash point.
-    pub step: String,
-    /// The kills or the crash point, readable: `after op 12, then inside op 3 after 8 sectors`.
-    pub point: String,
-    /// Oracle that failed.
-    pub oracle: String,
-    /// What differs, in the structure's own terms as far as it is known.
-    pub explain: String,
-    /// The line to paste.
-    pub repro: String,
-    /// The scenario says that this is known of the tool.
-    #[serde(default)]
-    pub expected: bool,
-    /// Token of what was found first, where it was made smaller: with more faults, or at a later op.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shrunk_from: Option<String>,
-}
-
-impl Finding {
-    /// What it has in common with others: `phase new: corrupt by gpt`.
-    pub fn kind(&self) -> String {
-        kind(&self.phase, self.verdict.name(), &self.oracle)
-    }
-}
-
-/// The kind of a finding: `phase new: corrupt by gpt`.
-pub fn kind(phase: &str, verdict: &str, oracle: &str) -> String {
-    format!("phase {phase}: {verdict} by {oracle}")
 }
 
 /// How a campaign ended.

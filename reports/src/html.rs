@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::report::replace_file;
-use crate::{Chart, Exit, Report, StoreError, summary};
+use crate::{Bytes, Chart, Exit, Report, StoreError, Stream, summary};
 
 mod findings;
+mod hex;
 mod map;
 mod script;
 mod shapes;
@@ -32,14 +33,14 @@ pub fn path(dir: &Path) -> PathBuf {
     dir.join(FILE_NAME)
 }
 
-/// Writes the page to `path`: whole or not at all, in place of an older one.
-pub fn write(path: &Path, report: &Report, chart: &Chart) -> Result<(), StoreError> {
-    replace_file(path, render(report, chart).as_bytes())
+/// Writes the page to `path`: whole or not at all, in place of an older one. `stream` was told what the report is made of.
+pub fn write(path: &Path, report: &Report, stream: &Stream) -> Result<(), StoreError> {
+    replace_file(path, render(report, stream.chart(), stream.bytes()).as_bytes())
 }
 
 /// The page. Its length follows the number of crash states, at some 24 bytes each.
-pub fn render(report: &Report, chart: &Chart) -> String {
-    let findings = Findings::of(&report.findings);
+pub fn render(report: &Report, chart: &Chart, bytes: &Bytes) -> String {
+    let findings = Findings::of(&report.findings, bytes);
     let facets = chart.facets().iter().filter(|facet| !facet.marks.is_empty());
     let maps: Vec<Map<'_>> = facets.map(|facet| Map::of(facet, &report.kills_by_step)).collect();
     let page = html! {

@@ -236,7 +236,8 @@ impl Case<'_> {
 fn told(findings: &[&Finding]) -> String {
     let one = |finding: &&Finding| {
         let Finding { id, verdict, point, oracle, explain, repro, .. } = finding;
-        format!("{id} {} {point} ({oracle})\n{explain}\n{repro}", verdict.name())
+        let shrunk = finding.shrunk_whole().map_or_else(String::new, |words| format!("{words}\n"));
+        format!("{id} {} {point} ({oracle})\n{explain}\n{shrunk}{repro}", verdict.name())
     };
     let mut parts: Vec<String> = findings.iter().take(MAX_FINDINGS).map(one).collect();
     if findings.len() > MAX_FINDINGS {

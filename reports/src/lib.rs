@@ -7,6 +7,7 @@
 mod alike;
 pub mod annotations;
 mod ballast;
+mod bytes;
 mod chart;
 pub mod compare;
 mod counts;
@@ -31,6 +32,7 @@ mod samples;
 #[cfg(test)]
 mod schema;
 
+pub use bytes::{Bytes, Compared, SECTOR_BYTES, Sector};
 pub use chart::{Chart, Facet, Mark};
 pub use counts::Counts;
 pub use error::StoreError;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::AT_END;
 use crate::tally::vanished_kinds;
-use crate::{CampaignStarted, EpochClaim, Event, Exit, Finding, Outcome, Point, Tally};
+use crate::{CampaignStarted, Compared, EpochClaim, Event, Exit, Finding, Outcome, Point, Tally};
 
 /// Parts that don't belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -231,6 +231,9 @@ fn renumbered(event: Event, findings: &mut u64) -> Event {
         Event::Finding(finding) => {
             *findings += 1;
             Event::Finding(Finding { id: format!("F{findings}"), ..finding })
+        }
+        Event::Compared(compared) => {
+            Event::Compared(Compared { finding: format!("F{findings}"), ..compared })
         }
         event => event,
     }

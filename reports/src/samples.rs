@@ -70,6 +70,7 @@ pub(crate) fn finding(id: &str, verdict: Verdict) -> Finding {
         repro: format!("killpoint repro kp1:mixed-layout:{id}"),
         expected: false,
         shrunk_from: None,
+        shrunk_from_point: None,
     }
 }
 

@@ -1,7 +1,7 @@
-//! Where events go in and from where they reach their readers. The stream keeps the [`Tally`] and the [`Chart`] itself, so
-//! every reader sees the same figures, brought up to the event that it is given.
+//! Where events go in and from where they reach their readers. The stream keeps the [`Tally`], the [`Chart`] and the [`Bytes`]
+//! itself, so every reader sees the same figures, brought up to the event that it is given.
 
-use crate::{Chart, Event, StoreError, Tally};
+use crate::{Bytes, Chart, Event, StoreError, Tally};
 
 /// Something that reads a campaign's events as they happen.
 pub trait Reader {
@@ -19,12 +19,13 @@ pub struct Stream {
     readers: Vec<Box<dyn Reader + Send>>,
     tally: Tally,
     chart: Chart,
+    bytes: Bytes,
 }
 
 impl Stream {
     /// A stream into `readers`, which get each event in this order.
     pub fn new(readers: Vec<Box<dyn Reader + Send>>) -> Self {
-        Self { readers, tally: Tally::default(), chart: Chart::default() }
+        Self { readers, tally: Tally::default(), chart: Chart::default(), bytes: Bytes::default() }
     }
 
     /// Counts `event` and hands it to every reader. A reader that fails keeps it from none of the others; the
@@ -32,6 +33,7 @@ impl Stream {
     pub fn emit(&mut self, event: &Event) -> Result<(), StoreError> {
         self.tally.event(event);
         self.chart.event(event, &self.tally);
+        self.bytes.event(event);
         let tally = &self.tally;
         first_failure(self.readers.iter_mut().map(|reader| reader.event(event, tally)))
     }
@@ -44,6 +46,11 @@ impl Stream {
     /// The crash states up to the last event.
     pub fn chart(&self) -> &Chart {
         &self.chart
+    }
+
+    /// The bytes of findings up to the last event.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
     /// Tells every reader that no further event comes.

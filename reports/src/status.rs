@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::tally::vanished;
-use crate::{CampaignStarted, Event, Finding, Kill, Outcome, PlannedKill, Tally, Verdict};
+use crate::{CampaignStarted, Command, Event, Finding, Kill, Outcome, PlannedKill, Tally, Verdict};
 
 mod kinds;
 mod line;
@@ -53,7 +53,7 @@ impl Narrator {
     pub fn lines(&mut self, event: &Event, tally: &Tally, now: Duration) -> Vec<Line> {
         // Where nothing else follows a phase's last point, its findings still do.
         let ended = match event {
-            Event::Finding(_) => Vec::new(),
+            Event::Finding(_) | Event::Compared(_) => Vec::new(),
             Event::CampaignEnded { .. } => self.kinds.ended(|_| true),
             event => self.kinds.ended(|phase| {
                 let is_its = matches!(event, Event::Point(point) if point.phase == phase);
@@ -143,6 +143,7 @@ impl Narrator {
                 vec![found(finding, Weight::Detail)]
             }
             Event::Finding(finding) => vec![found(finding, Weight::Alert)],
+            Event::Compared(_) => Vec::new(),
             Event::ExpectedVanished { what } => {
                 vec![Line::new(Weight::Alert, "Warning", Tone::Warn, vanished(what))]
             }
@@ -214,6 +215,7 @@ fn killed(kill: &Kill, tally: &Tally) -> Line {
 fn found(finding: &Finding, weight: Weight) -> Line {
     let mut line = Line::new(weight, "FINDING", Tone::Bad, heading(finding));
     line.details = vec![one_line(&finding.explain)];
+    line.details.extend(finding.shrunk_whole().map(|words| one_line(&words)));
     line.paste = Some(one_line(&finding.repro));
     line
 }
@@ -225,7 +227,11 @@ fn heading(finding: &Finding) -> String {
 }
 
 fn ended(outcome: &Outcome, wall_s: f64, tally: &Tally) -> Line {
-    let figures = if tally.is_sweep() { sweep::figures(tally) } else { figures(tally) };
+    let figures = match tally.campaign.as_ref().map(|campaign| campaign.command) {
+        Some(Command::Barriers) => sweep::flushes(tally),
+        _ if tally.is_sweep() => sweep::figures(tally),
+        _ => figures(tally),
+    };
     let mut line = match outcome {
         Outcome::Completed => {
             let tone = if tally.unexpected() == 0 { Tone::Good } else { Tone::Bad };

@@ -18,6 +18,8 @@ mod table;
 const SCREEN_LINES: usize = 40;
 /// Lines of claim and figures above which each takes a row from the steps, so that the screen holds.
 const USUAL_LINES: usize = 6;
+/// Lines that a low screen keeps for a finding before it shows tables.
+const FINDING_LINES: usize = 8;
 /// Entries of `not_tested` shown.
 const MAX_NOT_TESTED: usize = 3;
 /// Narrower than this, lines are cut as if it were this wide.
@@ -30,6 +32,8 @@ const NAME_COLUMNS: usize = 10;
 pub struct SummaryOptions {
     /// Columns of the screen.
     pub width: usize,
+    /// Rows of the screen; none where the summary goes elsewhere.
+    pub rows: Option<usize>,
     /// Whether to colour.
     pub color: bool,
     /// Whether to keep to ASCII.
@@ -40,11 +44,21 @@ pub struct SummaryOptions {
 
 impl Default for SummaryOptions {
     fn default() -> Self {
-        Self { width: 80, color: false, ascii: false, run_dir: None }
+        Self { width: 80, rows: None, color: false, ascii: false, run_dir: None }
     }
 }
 
-/// The summary of `report`: at most 40 lines at 80 columns, with a newline at its end. Only the commands to paste
+impl SummaryOptions {
+    /// For standard output, as wide as it is where it is a terminal, and else so many columns.
+    pub fn for_stdout(columns: usize) -> Self {
+        match console::Term::stdout().size_checked() {
+            Some((rows, width)) => Self { width: width.into(), rows: Some(rows.into()), ..Self::default() },
+            None => Self { width: columns, ..Self::default() },
+        }
+    }
+}
+
+/// The summary of `report`: at most 40 lines at 80 columns, fewer on a lower screen, which then lacks the tables; with a newline at its end. Only the commands to paste
 /// and the run directory may be wider than the screen, since cutting them would make them useless.
 pub fn render(report: &Report, options: &SummaryOptions) -> String {
     let screen = Screen { options, width: options.width.max(MIN_WIDTH), is_sweep: sweeps(report) };
@@ -56,14 +70,20 @@ pub fn render(report: &Report, options: &SummaryOptions) -> String {
     top.push(String::new());
     top.extend(screen.figures(report));
     let more_lines = top.len().saturating_sub(USUAL_LINES + 1);
-    top.push(String::new());
-    top.extend(screen.steps(&report.kills_by_step, more_lines));
-    if !screen.is_sweep || report.gpt.samples > 0 {
-        top.push(String::new());
-        top.extend(screen.gpt_states(&report.gpt));
-    }
     let bottom = screen.bottom(report);
-    let room = SCREEN_LINES.saturating_sub(screen.height(&top) + screen.height(&bottom));
+    let lines = options.rows.map_or(SCREEN_LINES, |rows| rows.saturating_sub(1).min(SCREEN_LINES));
+    let mut tables = vec![screen.steps(&report.kills_by_step, more_lines)];
+    if !screen.is_sweep || report.gpt.samples > 0 {
+        tables.push(screen.gpt_states(&report.gpt));
+    }
+    let wanted = bottom.len() + if report.findings.is_empty() { 0 } else { FINDING_LINES };
+    for table in tables {
+        if lines == SCREEN_LINES || screen.height(&top) + 1 + table.len() + wanted <= lines {
+            top.push(String::new());
+            top.extend(table);
+        }
+    }
+    let room = lines.saturating_sub(screen.height(&top) + screen.height(&bottom));
     top.extend(screen.findings(&report.findings, room));
     top.extend(bottom);
     top.iter().map(|line| line.trim_end().to_owned() + "\n").collect()

@@ -235,6 +235,7 @@ impl Tally {
                 self.expected_seen += u64::from(finding.expected);
                 self.findings.push(finding.clone());
             }
+            Event::Compared(_) => {}
             Event::ExpectedVanished { what } => {
                 self.expected_vanished += 1;
                 push_new(&mut self.warnings, &vanished(what));

@@ -2,98 +2,17 @@
 //! thousand too; and without scripts the page still says what matters. Method: headless Chromium (Debian's `chromium`)
 //! opens pages of made sweeps; a page says in its element `html` how many marks it has drawn.
 
-use std::collections::BTreeMap;
+mod made;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use reports::{
-    CampaignStarted, Event, Finding, Lot, Model, Outcome, Point, Report, SCHEMA, Seam, Stream, Verdict, html,
-};
+use made::sweep;
+use reports::{Report, html};
 
 /// Names under which Chromium is installed.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-
-/// A sweep with so many points; every hundredth is a finding, every third is inside a write.
-fn sweep(points: u64) -> Stream {
-    let mut stream = Stream::new(Vec::new());
-    let mut tell = |event| stream.emit(&event).unwrap();
-    let [phase, step, region] = ["new", "primary", "primary GPT array"].map(str::to_owned);
-    tell(Event::CampaignStarted(CampaignStarted {
-        schema: SCHEMA,
-        killpoint: "0.1.0".to_owned(),
-        scenario: "made".to_owned(),
-        scale: None,
-        scenario_digest: "5d1c".to_owned(),
-        phases: vec![phase.clone()],
-        command: reports::Command::Sweep,
-        seam: Seam::Fuse,
-        seed: 7,
-        model: vec!["kill".to_owned()],
-        iterations: None,
-        for_s: None,
-        tool_versions: BTreeMap::new(),
-        options: BTreeMap::new(),
-        shard: None,
-        expected: Vec::new(),
-    }));
-    let lot = Lot {
-        model: Model::Kill,
-        step: step.clone(),
-        region: region.clone(),
-        possible: points,
-        planned: points,
-    };
-    tell(Event::Sweep { phase: phase.clone(), ops: points, lots: vec![lot] });
-    for op in 0..points {
-        let is_torn = op % 3 == 2;
-        let model = if is_torn { Model::Torn } else { Model::Kill };
-        let verdict = if op % 100 == 50 { Verdict::Corrupt } else { Verdict::Recovered };
-        tell(Event::Point(Point {
-            phase: phase.clone(),
-            model,
-            depth: 0,
-            faults: format!("a{op}k"),
-            op,
-            torn_bytes: is_torn.then_some(4096),
-            ordinal: 0,
-            acks: 0,
-            step: step.clone(),
-            region: if op % 7 == 0 { "flush".to_owned() } else { region.clone() },
-            content_id: format!("{op:032x}"),
-            distinct: true,
-            unread: false,
-            overwrites: None,
-            interior: true,
-            scratch_wiped: false,
-            gpt: None,
-            copies: BTreeMap::new(),
-            merged: false,
-            verdict: Some(verdict),
-            asked: None,
-            opened: None,
-            wall_ms: 1,
-        }));
-        if verdict == Verdict::Corrupt {
-            tell(Event::Finding(Finding {
-                id: format!("F{op}"),
-                token: format!("kp1:made:{op}"),
-                verdict,
-                model,
-                phase: phase.clone(),
-                step: step.clone(),
-                point: format!("after op {op}"),
-                oracle: "gpt".to_owned(),
-                explain: "no valid copy".to_owned(),
-                repro: format!("killpoint repro kp1:made:{op}"),
-                expected: false,
-                shrunk_from: None,
-            }));
-        }
-    }
-    tell(Event::CampaignEnded { outcome: Outcome::Completed, exit_code: 1, wall_s: 1.0, prepared_s: 0.5 });
-    stream
-}
 
 /// A page of a sweep in a folder of its own, and the profile of the browser that opens it.
 struct Page {
@@ -104,7 +23,7 @@ impl Page {
     fn of(points: u64) -> Self {
         let page = Self { folder: tempfile::tempdir().unwrap() };
         let stream = sweep(points);
-        html::write(&page.path(), &Report::from(stream.tally()), stream.chart()).unwrap();
+        html::write(&page.path(), &Report::from(stream.tally()), &stream).unwrap();
         page
     }
 

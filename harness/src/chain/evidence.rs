@@ -84,12 +84,13 @@ pub(super) fn gather(
         resume: resume.filter(|log| !log.is_empty()),
         uninterrupted: known.log.clone(),
         oracle: oracle.to_owned(),
-        at_crash: asked == Asked::AtCrash,
+        asked,
     })))
 }
 
-/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops.
-pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, Error> {
+/// Explains a failure. A resume that was judged by its end alone is run once more, for its ops. What an earlier try of the
+/// campaign explained is not explained again.
+pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Option<Explanation>, Error> {
     let explanation = match evidence {
         Evidence::Directory(directory) => {
             let look = ground.stage.look()?;
@@ -97,15 +98,16 @@ pub fn explain(evidence: Evidence, ground: &mut Ground) -> Result<Explanation, E
         }
         Evidence::States(mut states) => {
             if states.resume.is_none()
-                && !states.at_crash
+                && states.asked == Asked::AtEnd
                 && let Some(crash) = states.crash.clone()
             {
                 states.resume = record_again(ground, &states, crash)?;
             }
             states.explain()
         }
+        Evidence::Told(_) => return Ok(None),
     };
-    explanation.map_err(Error::io(ground.work.path()))
+    explanation.map(Some).map_err(Error::io(ground.work.path()))
 }
 
 /// The recording of a resume, by running it once more on its crash state; none where it leaves something else now.

@@ -1,6 +1,7 @@
 //! `list` and `show`: the scenarios that ship, and one of them resolved.
 
 use reports::Exit;
+use reports::summary::SummaryOptions;
 use serde_json::json;
 
 use super::print;
@@ -17,11 +18,32 @@ pub(super) fn list(args: ListArgs) -> Result<Exit, Error> {
         }
         Format::Human => {
             let width = shipped.iter().map(|s| s.name.len()).max().unwrap_or(0);
-            shipped.iter().map(|s| format!("{:width$}  {}\n", s.name, s.summary)).collect()
+            // What goes to no terminal is one line for each.
+            let columns = SummaryOptions::for_stdout(usize::MAX).width.saturating_sub(width + 2);
+            let row = |s: &scenarios::Shipped| {
+                let lines = wrapped(s.summary, columns).join(&format!("\n{:width$}  ", ""));
+                format!("{:width$}  {lines}\n", s.name)
+            };
+            shipped.iter().map(row).collect()
         }
     };
     print(&text)?;
     Ok(Exit::Passed)
+}
+
+/// A text broken between words, into lines of at most so many columns where its words are no longer.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 pub(super) fn show(args: ShowArgs) -> Result<Exit, Error> {
@@ -42,4 +64,17 @@ pub(super) fn show(args: ShowArgs) -> Result<Exit, Error> {
     };
     print(&text)?;
     Ok(Exit::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_broken_between_words_and_none_is_lost() {
+        let text = "shrink an ext4 that is nearly full";
+        assert_eq!(wrapped(text, usize::MAX), [text]);
+        assert_eq!(wrapped(text, 14), ["shrink an ext4", "that is nearly", "full"]);
+        assert_eq!(wrapped(text, 0).join(" "), text);
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn report(args: ReportArgs) -> Result<Exit, Error> {
     };
     let report = Report::from(stream.tally());
     if let Some(path) = &args.html {
-        html::write(path, &report, stream.chart())?;
+        html::write(path, &report, &stream)?;
     }
     if let Some(path) = &args.junit {
         std::fs::write(path, junit::render(&report, stream.chart())?).map_err(Error::io(path))?;
@@ -77,6 +77,6 @@ fn write(dir: &Path, events: &[Event]) -> Result<Stream, Error> {
     let stream = told(events, Stream::new(vec![Box::new(EventLog::create(&dir)?)]))?;
     let report = Report::from(stream.tally());
     report.write(&dir)?;
-    html::write(&html::path(&dir), &report, stream.chart())?;
+    html::write(&html::path(&dir), &report, &stream)?;
     Ok(stream)
 }

@@ -17,6 +17,9 @@ use crate::cli::{Format, OutputArgs};
 use crate::error::Error;
 use crate::rundir;
 
+/// Columns of a result that goes to no terminal.
+const USUAL_COLUMNS: usize = 100;
+
 /// Set by SIGINT or SIGTERM.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Which it was.
@@ -102,7 +105,7 @@ impl Session {
         let report = Report::from(self.stream.tally());
         note(report.write(&self.run_dir).map(drop));
         // What the page shows is kept by now; a disk without room for it changes nothing about the campaign.
-        let page = html::write(&html::path(&self.run_dir), &report, self.stream.chart());
+        let page = html::write(&html::path(&self.run_dir), &report, &self.stream);
         let judged_something = report.points.attempted > 0 || report.states.judged > 0;
         if judged_something || result.is_ok() {
             let text = match self.output.format {
@@ -132,9 +135,10 @@ impl Session {
 
 /// The result of a campaign for a person; where GitHub runs it, with what it shows beside the code.
 pub(super) fn summary_of(report: &Report, color: ColorChoice, run_dir: Option<PathBuf>) -> String {
+    let screen = SummaryOptions::for_stdout(USUAL_COLUMNS);
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = columns.unwrap_or(100);
-    let options = SummaryOptions { width, color: color.for_stdout(), run_dir, ..SummaryOptions::default() };
+    let width = columns.unwrap_or(screen.width);
+    let options = SummaryOptions { width, color: color.for_stdout(), run_dir, ..screen };
     let mut text = summary::render(report, &options);
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         text.push_str(&annotations::github(report));

@@ -286,7 +286,7 @@ impl Files<'_> {
 }
 
 /// The bytes of a range, as far as the file goes.
-fn read(bytes: &Bytes, range: &Range<u64>) -> Vec<u8> {
+pub(super) fn read(bytes: &Bytes, range: &Range<u64>) -> Vec<u8> {
     let end = bytes.len_bytes().unwrap_or(0).min(range.end);
     let mut buffer = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap_or(0)];
     match bytes.fill(range.start, &mut buffer) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use reports::{Compared, Sector};
 use serde::{Deserialize, Serialize};
 
 use super::fields::FieldChange;
@@ -32,6 +33,12 @@ pub struct Explanation {
     pub unplaced_bytes: u64,
     /// Where the runs that led here were cut, as far as that is known.
     pub cuts: Vec<Cut>,
+    /// The first sectors that differ, of the most telling differences first, at most [`super::MAX_SECTORS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sectors: Vec<Sector>,
+    /// Sectors that differ, these included.
+    #[serde(default)]
+    pub differing_sectors: u64,
 }
 
 /// The state that is explained.
@@ -42,6 +49,8 @@ pub enum Found {
     Result,
     /// The crash state, before any resume.
     Crash,
+    /// What a disturbed run left that said that it was done.
+    Disturbed,
     /// What a further run left.
     FurtherRun,
 }
@@ -138,6 +147,20 @@ pub struct HexRow {
     pub wanted: String,
     /// The bytes that were found.
     pub found: String,
+}
+
+impl Explanation {
+    /// The bytes of a finding, as they are told of; none where the states differ in no bytes of a file that both have.
+    pub fn compared(&self, finding: &str) -> Option<Compared> {
+        let shown = self.sectors.len() as u64;
+        (shown > 0).then(|| Compared {
+            finding: finding.to_owned(),
+            found: self.found.name().to_owned(),
+            wanted: self.wanted.name().to_owned(),
+            sectors: self.sectors.clone(),
+            more: self.differing_sectors.saturating_sub(shown),
+        })
+    }
 }
 
 impl Cut {

@@ -11,16 +11,18 @@ use fault_backend::power::PowerState;
 use fault_backend::replay::Point;
 use fault_backend::volume::Volume;
 use fault_backend::{Action, Fault};
+use reports::Compared;
 use scenarios::model::Phase;
 
 use super::difference::{Explanation, Found, Wanted};
 use super::ops::Leg;
 use super::{Inputs, finding};
 use crate::image::{View, What, differences_of_volumes};
+use crate::judge::Asked;
 use crate::mask::Mask;
 use crate::stage::Saved;
 
-/// Findings of a campaign that are explained; beyond them most are the same once more.
+/// Findings of a campaign that are explained; beyond them most are the same once more, so that only the first of a kind is.
 pub const MAX_EXPLAINED: u64 = 50;
 
 /// The oracle about what a power cut leaves of a run that said that it was done.
@@ -94,6 +96,8 @@ pub enum Evidence {
     States(Box<States>),
     /// A directory, with what was left there until the next run.
     Directory(Box<Directory>),
+    /// It was explained by an earlier try of the campaign; the bytes that were told then.
+    Told(Box<Compared>),
 }
 
 /// What a result in a directory is compared with.
@@ -134,8 +138,8 @@ pub struct States {
     pub uninterrupted: Option<Arc<OpLog>>,
     /// The oracle that decided the verdict.
     pub oracle: String,
-    /// It was asked about the crash state.
-    pub at_crash: bool,
+    /// What it was asked about.
+    pub asked: Asked,
 }
 
 impl Directory {
@@ -162,7 +166,10 @@ impl States {
         let (found, wanted) = match (&self.crash, &self.further) {
             // The tool had said that it was done, so that nothing else than its result is good.
             (Some(crash), _) if self.oracle == DURABLE => ((Found::Crash, View::Memory(crash)), baseline),
-            (Some(crash), _) if self.at_crash => {
+            (Some(left), _) if self.asked == Asked::AtExit => {
+                ((Found::Disturbed, View::Memory(left)), baseline)
+            }
+            (Some(crash), _) if self.asked == Asked::AtCrash => {
                 ((Found::Crash, View::Memory(crash)), self.nearer(View::Memory(crash))?)
             }
             (_, Some(further)) if self.oracle == "idempotent" => {

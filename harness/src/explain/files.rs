@@ -76,6 +76,9 @@ fn compared(
         unreadable: None,
     };
     match (wanted, tree(&found, partition)) {
+        (Ok(_), Some((other, _))) if other != kind => {
+            files.unreadable = Some("nothing there looks like one".to_owned());
+        }
         (Ok(wanted), Some((_, Ok(found)))) => files.count(&wanted, &found),
         (Ok(_), Some((_, Err(why)))) => files.unreadable = Some(why),
         _ => return None,

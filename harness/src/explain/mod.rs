@@ -17,6 +17,7 @@ mod ops;
 mod piece;
 mod place;
 mod qcow2;
+mod sectors;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -39,11 +40,14 @@ pub use ops::Leg;
 pub use place::{Content, InodeName, PartitionName, Place, Structure, TableCopy};
 
 use compare::{Charts, Groups};
+use sectors::Sectors;
 
 /// Version of [`Explanation`] as data.
 pub const SCHEMA: u32 = 1;
 /// Differences that are listed one by one.
 pub const MAX_DIFFERENCES: usize = 20;
+/// Sectors whose bytes are kept.
+pub const MAX_SECTORS: usize = 4;
 /// Ops that a power cut lost and that are named.
 pub const MAX_LOST: usize = 6;
 
@@ -76,10 +80,19 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
     let (found, wanted) = (inputs.found.1, inputs.wanted.1);
     let mut charts = Charts::new(wanted, found);
     let mut groups = Groups::default();
+    let mut differing = Sectors::default();
     for VolumeDifference { path, what } in differences_of_volumes(wanted, found)? {
         match what {
-            What::Data(ranges) => groups.add(&path, &unexcused(&ranges, &path, inputs.mask), &mut charts),
-            what => groups.add_file(&path, what.to_string()),
+            What::Data(ranges) => {
+                let ranges = unexcused(&ranges, &path, inputs.mask);
+                groups.add(&path, &ranges, &mut charts);
+                differing.add(&path, ranges);
+            }
+            what => {
+                let ranges = sectors::of_one_side((wanted, found), &path, &what);
+                differing.add(&path, unexcused(&ranges, &path, inputs.mask));
+                groups.add_file(&path, what.to_string());
+            }
         }
     }
     let (differing_bytes, unplaced_bytes) = (groups.bytes, groups.unplaced_bytes);
@@ -102,6 +115,7 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
     }
     let cuts = ops::cuts(inputs.cut, &mut charts);
     let files = files::of(wanted, found, &differences);
+    let sectors = differing.of((wanted, found), &differences, inputs.mask);
     Ok(Explanation {
         schema: SCHEMA,
         found: inputs.found.0,
@@ -112,6 +126,8 @@ pub fn finding(inputs: &Inputs<'_>) -> io::Result<Explanation> {
         differing_bytes,
         unplaced_bytes,
         cuts,
+        sectors,
+        differing_sectors: differing.count(),
     })
 }
 

@@ -229,3 +229,54 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The sectors that are kept are those of both states, differ, and are counted with the others, whatever differs.
+    #[test]
+    fn sectors_that_differ_are_counted_and_the_first_are_kept(
+        changed in proptest::collection::btree_set(0_usize..5000, 0..40),
+        len in 4000_usize..=5000,
+    ) {
+        let wanted = vec![7; 5000];
+        let mut found = wanted.clone();
+        changed.iter().for_each(|place| found[*place] = 8);
+        found.truncate(len);
+        let (wanted, found) = (volume(&wanted).0, volume(&found).0);
+        let explanation = finding(&Inputs {
+            found: (Found::Result, View::Memory(&found)),
+            wanted: (Wanted::Baseline, View::Memory(&wanted)),
+            mask: None,
+            cut: &[],
+            resume: None,
+            resumed_from: None,
+            uninterrupted: None,
+            oracle: "baseline",
+        })
+        .unwrap();
+        // Behind the end of the shorter file every byte differs.
+        let differing: std::collections::BTreeSet<u64> = changed
+            .iter()
+            .filter(|place| **place < len)
+            .copied()
+            .chain(len..5000)
+            .map(|place| place as u64 / 512 * 512)
+            .collect();
+        prop_assert_eq!(explanation.differing_sectors, differing.len() as u64);
+        let kept: Vec<u64> = explanation.sectors.iter().map(|sector| sector.offset).collect();
+        let first: Vec<u64> = differing.iter().copied().take(MAX_SECTORS).collect();
+        prop_assert_eq!(kept, first);
+        for sector in &explanation.sectors {
+            let start = sector.offset as usize;
+            let end = len.min(start + 512).max(start);
+            let expected: String = (start..end)
+                .map(|place| if changed.contains(&place) { "08" } else { "07" })
+                .collect();
+            prop_assert_eq!(&sector.found, &expected);
+            prop_assert_eq!(&sector.wanted, &"07".repeat(5000.min(start + 512) - start));
+        }
+        let told = explanation.compared("F1").map_or(0, |told| told.more + told.sectors.len() as u64);
+        prop_assert_eq!(told, differing.len() as u64);
+    }
+}

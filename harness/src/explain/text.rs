@@ -101,17 +101,20 @@ impl fmt::Display for Explanation {
 }
 
 impl Found {
-    fn name(self) -> &'static str {
+    /// Its name, for a sentence.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Result => "what the resume left",
             Self::Crash => "the crash state",
+            Self::Disturbed => "what the disturbed run left",
             Self::FurtherRun => "what a further run left",
         }
     }
 }
 
 impl Wanted {
-    fn name(self) -> &'static str {
+    /// Its name, for a sentence.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Baseline => "what an uninterrupted run leaves",
             Self::Start => "what the phase started with",

@@ -11,6 +11,7 @@ use super::explore::Key;
 use super::judge::{AskedOf, Judged};
 use super::unread::Overwrites;
 use crate::chain::Sample;
+use crate::explain::Evidence;
 use crate::judge::Judgement;
 use crate::token::Token;
 
@@ -60,6 +61,10 @@ impl Earlier {
                 Some(Event::Finding(finding)) => Some(finding),
                 _ => None,
             };
+            let compared = match events.next_if(|event| matches!(event, Event::Compared(_))) {
+                Some(Event::Compared(compared)) => Some(Evidence::Told(Box::new(compared))),
+                _ => None,
+            };
             let (Some(verdict), Ok(id)) = (point.verdict, point.content_id.parse::<ContentId>()) else {
                 continue;
             };
@@ -72,6 +77,7 @@ impl Earlier {
             let of_run = matches!(point.model, Model::Error | Model::Signal);
             let number = point.overwrites.map(|number| (phase.clone(), number));
             let mut known = Known::new(point, verdict, id, finding);
+            known.judged.judgement.evidence = compared;
             known.judged.overwrites =
                 number.and_then(|number| lists.get(&number).cloned()).unwrap_or_default();
             if of_run {

@@ -87,7 +87,8 @@ impl Disk {
         partitions.iter().find(|p| p.label == label).expect("the partition").extent.start
     }
 
-    fn file(&self) -> PathBuf {
+    /// Where it lies.
+    pub fn file(&self) -> PathBuf {
         self.folder.path().join("volume/disk.img")
     }
 

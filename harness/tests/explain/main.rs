@@ -5,6 +5,7 @@
 
 mod damage;
 mod disk;
+mod files;
 mod places;
 mod power;
 
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
     let mut trials = vec![
         trial("places::each_byte_of_a_disk_is_named_by_its_structure", DISK, places::are_named),
         trial("places::a_file_system_is_named_without_a_table", DISK, places::without_a_table),
+        trial("files::of_ext4_are_told_by_path", DISK, files::of_ext4_are_told_by_path),
+        trial("files::of_fat_are_told_by_path", DISK, files::of_fat_are_told_by_path),
+        trial("files::that_are_as_wanted_are_not_told", DISK, files::that_are_as_wanted_are_not_told),
         trial("damage::any_damage_is_explained_and_counted", DISK, damage::is_explained),
     ];
     for bug in power::BUGS {

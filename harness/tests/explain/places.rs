@@ -16,7 +16,7 @@ fn number_after(text: &str, words: &str) -> u64 {
 }
 
 /// A file of the ext4: its path and inode, by debugfs.
-fn some_file(disk: &Disk) -> (String, u64) {
+pub fn some_file(disk: &Disk) -> (String, u64) {
     let listing = disk.debugfs("ls -p /bin");
     // Lines are `/INODE/MODE/UID/GID/NAME/SIZE/`.
     let files = listing.lines().filter_map(|line| {
@@ -30,7 +30,7 @@ fn some_file(disk: &Disk) -> (String, u64) {
     (format!("/bin/{name}"), inode)
 }
 
-fn blocks(disk: &Disk, file: &str) -> Vec<u64> {
+pub fn blocks(disk: &Disk, file: &str) -> Vec<u64> {
     disk.debugfs(&format!("blocks {file}"))
         .split_whitespace()
         .filter_map(|block| block.parse().ok())

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicBool;
 use fault_backend::power::{Power, PowerOptions, PowerState};
 use fault_backend::{OpLog, Volume};
 use killpoint::cpus;
-use killpoint::explain::{Explanation, Reach, Run, States};
+use killpoint::explain::{Explanation, Found, Reach, Run, States, Wanted};
 use killpoint::gpt::Gpt;
 use killpoint::ground::Setting;
+use killpoint::judge::Asked;
 use killpoint::prepare::{Known, prepare};
 use killpoint::programs::Programs;
 use killpoint::seam::{self, Wish};
@@ -36,7 +37,7 @@ pub const BUGS: [Bug; 2] = [
         completed: false,
         expected: &[
             "primary GPT entry 3 (`IMGA_resized2`)",
-            "the power cut lost op 2 (backup GPT array, step createPartitions)",
+            "(backup GPT array, step createPartitions), which no flush had made durable",
         ],
     },
     Bug {
@@ -44,7 +45,7 @@ pub const BUGS: [Bug; 2] = [
         completed: true,
         expected: &[
             "primary GPT entry 1 (`IMGA`)",
-            "the power cut lost op 15 (primary GPT array, step updatePartitions)",
+            "(primary GPT array, step updatePartitions), which no flush had made durable",
         ],
     },
 ];
@@ -54,8 +55,12 @@ pub fn is_explained(bug: Bug) -> Result<(), Failed> {
     let log = known.log.clone().ok_or("a recording")?;
     let start = known.start.memory.clone().ok_or("a start in memory")?;
     let (state, volume) = broken(bug, &known, start, &log)?;
-    let explanation = explained(&known, &log, &state, volume)?;
+    let explanation = explained(bug, &known, &log, &state, volume)?;
     let text = explanation.to_string();
+    let is_about = (explanation.found, explanation.wanted);
+    if bug.completed && is_about != (Found::Crash, Wanted::Baseline) {
+        return Err(format!("not about the crash state beside the baseline: {text}").into());
+    }
     for expected in bug.expected {
         let core = text.lines().next().unwrap_or_default();
         if !core.contains(expected) {
@@ -123,7 +128,10 @@ fn disk(state: &Volume) -> Option<&fault_backend::Image> {
     state.file(Path::new("volume/disk.img"))
 }
 
+/// Of a run that said that it was done, what the oracle `durable` objects to is the crash state itself, however well a
+/// further run would mend it.
 fn explained(
+    bug: Bug,
     known: &Known,
     log: &Arc<OpLog>,
     state: &PowerState,
@@ -134,7 +142,7 @@ fn explained(
         phase: known.phase.clone(),
         start: in_memory(&known.start)?,
         baseline: in_memory(&known.baseline)?,
-        result: crash.clone(),
+        result: if bug.completed { in_memory(&known.baseline)? } else { crash.clone() },
         crash: Some(crash),
         further: None,
         mask: known.mask.clone(),
@@ -142,8 +150,8 @@ fn explained(
         runs: vec![Run { log: Arc::clone(log), reach: Reach::from(state) }],
         resume: None,
         uninterrupted: known.log.clone(),
-        oracle: "gpt".to_owned(),
-        at_crash: true,
+        oracle: if bug.completed { "durable" } else { "gpt" }.to_owned(),
+        asked: if bug.completed { Asked::AtEnd } else { Asked::AtCrash },
     };
     Ok(states.explain()?)
 }

@@ -70,6 +70,8 @@ fn list<'a, T>(
         for line in finding.iter().flat_map(|finding| finding.explain.lines()) {
             lines.push(format!("   {}", one_line(line)));
         }
+        let shrunk = finding.and_then(Finding::shrunk_whole);
+        lines.extend(shrunk.map(|words| format!("   {}", one_line(&words))));
         lines.extend(finding.map(|finding| format!("   {}", one_line(&finding.repro))));
     }
     if entries.len() > MAX_SHOWN {

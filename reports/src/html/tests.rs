@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::samples::sweep::{begins, found, point, started, sweep};
 use crate::samples::{campaign, ended};
-use crate::{Event, Finding, Outcome, Stream, Verdict};
+use crate::{Compared, Event, Finding, Outcome, Sector, Stream, Verdict};
 
 const MIB: usize = 1 << 20;
 
@@ -19,7 +19,7 @@ fn stream(events: &[Event]) -> Stream {
 
 fn page(events: &[Event]) -> String {
     let stream = stream(events);
-    render(&Report::from(stream.tally()), stream.chart())
+    render(&Report::from(stream.tally()), stream.chart(), stream.bytes())
 }
 
 /// What the page's script draws from.
@@ -165,7 +165,7 @@ fn a_hundred_thousand_states_with_ten_thousand_findings_take_less_than_five_mib(
     let stream = stream(&large());
     let report = Report::from(stream.tally());
     let before = std::time::Instant::now();
-    let page = render(&report, stream.chart());
+    let page = render(&report, stream.chart(), stream.bytes());
     println!("{} bytes in {:?}", page.len(), before.elapsed());
     assert!(page.len() < 5 * MIB, "{} bytes", page.len());
     let data = data(&page);
@@ -177,4 +177,132 @@ fn a_hundred_thousand_states_with_ten_thousand_findings_take_less_than_five_mib(
 fn a_campaign_that_ended_before_anything_happened_has_a_page() {
     let page = page(&[]);
     assert!(page.contains("No crash state was reached.") && page.contains("! cut short"));
+}
+
+/// A finding of the sample sweep with a sector of 64 bytes on both sides, which differ in so many places.
+fn with_bytes(id: &str, places: &[usize], excused: &[(u16, u16)]) -> Event {
+    let wanted = vec![0x41_u8; 64];
+    let mut found = wanted.clone();
+    places.iter().for_each(|place| found[*place] = 0x3c);
+    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Event::Compared(Compared {
+        finding: id.to_owned(),
+        found: "what the resume left".to_owned(),
+        wanted: "what an uninterrupted run leaves".to_owned(),
+        sectors: vec![Sector {
+            file: "disk.img".to_owned(),
+            offset: 0x400,
+            place: "primary GPT array".to_owned(),
+            wanted: text(&wanted),
+            found: text(&found),
+            excused: excused.to_vec(),
+        }],
+        more: 7,
+    })
+}
+
+#[test]
+fn a_finding_has_its_bytes_beside_those_that_were_wanted_with_what_differs_marked() {
+    let mut events = sweep();
+    let place = events.iter().position(|event| matches!(event, Event::Finding(_))).unwrap();
+    events.insert(place + 1, with_bytes("F1", &[1, 2, 9, 15], &[(9, 1)]));
+    let page = page(&events);
+    let of_wanted = "<td>41 <mark>41 41</mark> 41 41 41 41 41 41 <span class=\"may\">41</span> 41 41 41 41 41 <mark>41</mark></td>\
+         <td>A<mark>AA</mark>AAAAAA<span class=\"may\">A</span>AAAAA<mark>A</mark></td>";
+    let of_found = of_wanted
+        .replace("<mark>41 41</mark>", "<mark>3c 3c</mark>")
+        .replace("may\">41<", "may\">3c<")
+        .replace("<mark>41</mark>", "<mark>3c</mark>")
+        .replace("<mark>AA</mark>", "<mark>&lt;&lt;</mark>")
+        .replace("may\">A<", "may\">&lt;<")
+        .replace("<mark>A</mark>", "<mark>&lt;</mark>");
+    let row = format!("{of_wanted}{of_found}</tr>");
+    assert!(page.contains(&row), "{row}\n{page}");
+    for text in [
+        "Bytes: 1 of 8 sectors that differ",
+        "0x400<span class=\"heard\">, bytes that differ: 1 to 2, 15</span>",
+        "<th scope=\"row\">0x410</th>",
+        "2 rows alike",
+        "and 7 sectors more",
+        "Wanted is what an uninterrupted run leaves, found is what the resume left.",
+        "Bytes are shown of 1 of 4 findings.",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+/// A file that ends inside a sector, or before it, on one side.
+#[test]
+fn where_a_file_ends_no_byte_is_made_up() {
+    let mut events = sweep();
+    let Event::Compared(mut bytes) = with_bytes("F1", &[], &[]) else { panic!("bytes") };
+    bytes.sectors[0].found.truncate(2 * 20);
+    events.push(Event::Compared(bytes));
+    let page = page(&events);
+    assert!(page.contains("0x410<span class=\"heard\">, bytes that differ: 4 to 15</span>"));
+    assert!(page.contains("<td>41 41 41 41</td><td>AAAA</td></tr>"));
+    assert_eq!(page.matches("behind the file's end").count(), 2, "rows 2 and 3");
+}
+
+/// Whatever an event log holds, the page is one.
+#[test]
+fn bytes_that_are_no_hexadecimal_are_left_out() {
+    let mut events = sweep();
+    let Event::Compared(mut bytes) = with_bytes("F1", &[3], &[(60_000, 60_000)]) else { panic!("bytes") };
+    bytes.sectors[0].found = "<script>é".to_owned();
+    bytes.sectors[0].place = "<script>".to_owned();
+    events.push(Event::Compared(bytes));
+    assert_eq!(page(&events).matches("<script").count(), 2, "the data's and the script");
+}
+
+#[test]
+fn what_a_finding_was_shrunk_from_is_told_with_its_token() {
+    let mut events = sweep();
+    for event in &mut events {
+        if let Event::Finding(finding) = event
+            && finding.id == "F2"
+        {
+            finding.shrunk_from = Some("kp1:before".to_owned());
+            finding.shrunk_from_point = Some("2 kills: after op 5, then after op 2".to_owned());
+        }
+    }
+    let page = page(&events);
+    let told = "shrunk from 2 kills: after op 5, then after op 2; was <code>kp1:before</code>";
+    assert_eq!(page.matches(told).count(), 1);
+    assert_eq!(page.matches("shrunk from").count(), 1);
+}
+
+/// Five hundred findings whose four sectors differ in every other byte: as much markup as bytes can make.
+#[test]
+fn bytes_of_many_findings_take_no_more_than_their_room() {
+    let hex = |byte: &str| byte.repeat(512);
+    let sector = |place: u64| Sector {
+        file: "disk.img".to_owned(),
+        offset: place * 512,
+        place: "free".to_owned(),
+        wanted: hex("3c"),
+        found: "3c26".repeat(256),
+        excused: Vec::new(),
+    };
+    let mut events = large();
+    let end = events.pop().unwrap();
+    for number in 1..=500 {
+        events.push(Event::Compared(Compared {
+            finding: format!("F{number}"),
+            found: "found".to_owned(),
+            wanted: "wanted".to_owned(),
+            sectors: (0..4).map(sector).collect(),
+            more: 0,
+        }));
+    }
+    events.push(end);
+    let page = page(&events);
+    assert!(page.len() < 5 * MIB, "{} bytes", page.len());
+    let shown = page.matches("class=\"bytes\"").count();
+    assert!(shown > 3, "{shown}");
+    assert!(
+        page.contains(&format!(
+            "Bytes are shown of {shown} of 10000 findings; events.jsonl has them of 500."
+        ))
+    );
 }

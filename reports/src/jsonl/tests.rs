@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::samples::{campaign, sweep::sweep, tally};
 use crate::{
-    AskedOf, CampaignStarted, Command, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome, PlannedKill,
-    Point, Seam, Stream, Verdict,
+    AskedOf, CampaignStarted, Command, Compared, CopyState, Finding, GptSample, Kill, Lot, Model, Outcome,
+    PlannedKill, Point, Seam, Sector, Stream, Verdict,
 };
 use crate::{EpochClaim, ResumeCuts};
 
@@ -192,9 +192,28 @@ fn finding() -> impl Strategy<Value = Event> {
             explain,
             repro,
             expected,
+            shrunk_from_point: shrunk_from.clone(),
             shrunk_from,
         })
     })
+}
+
+fn compared() -> impl Strategy<Value = Event> {
+    let sector = (text(), any::<u64>(), text(), text(), text(), any::<Vec<(u16, u16)>>()).prop_map(
+        |(file, offset, place, wanted, found, excused)| Sector {
+            file,
+            offset,
+            place,
+            wanted,
+            found,
+            excused,
+        },
+    );
+    (text(), text(), text(), prop::collection::vec(sector, 0..3), any::<u64>()).prop_map(
+        |(finding, found, wanted, sectors, more)| {
+            Event::Compared(Compared { finding, found, wanted, sectors, more })
+        },
+    )
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -274,6 +293,7 @@ fn event() -> impl Strategy<Value = Event> {
             agreed
         }),
         finding(),
+        compared(),
         text().prop_map(|what| Event::ExpectedVanished { what }),
         (outcome(), any::<u8>(), number(), number()).prop_map(|(outcome, exit_code, wall_s, prepared_s)| {
             Event::CampaignEnded { outcome, exit_code, wall_s, prepared_s }

@@ -168,3 +168,10 @@ pub(super) fn figures(tally: &Tally) -> String {
         findings_of(tally)
     )
 }
+
+/// What became of the flushes that were ignored: `2 flushes ignored, 1 carries weight`.
+pub(super) fn flushes(tally: &Tally) -> String {
+    let carry = tally.barriers.iter().filter(|barrier| barrier.failure.is_some()).count();
+    let verb = if carry == 1 { "carries" } else { "carry" };
+    format!("{} ignored, {carry} {verb} weight", many(tally.barriers.len() as u64, "flush"))
+}

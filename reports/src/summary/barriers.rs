@@ -18,7 +18,11 @@ impl Screen<'_> {
         table
             .force_no_tty()
             .load_style(TableStyle::new().header_separator(LineStyle::none().fill(rule)))
-            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_content_arrangement(match self.options.rows {
+                Some(_) => ContentArrangement::Dynamic,
+                None => ContentArrangement::Disabled,
+            })
+            .set_width(u16::try_from(self.width).unwrap_or(u16::MAX))
             .set_header(["phase", "step", "op", "flush", "between", "without it"]);
         for barrier in &report.barriers {
             let Barrier { phase, step, op, what, before, after, .. } = barrier;

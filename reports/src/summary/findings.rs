@@ -65,6 +65,11 @@ impl Screen<'_> {
             self.cut(&format!("   {}", one_line(said))),
             format!("   {}", one_line(repro)),
         ];
+        if let Some(shrunk) = first.shrunk()
+            && self.height(&lines) + 2 < room
+        {
+            lines.insert(2, self.cut(&format!("   {}", one_line(&shrunk))));
+        }
         if let Some(story) = explain.next() {
             let free = room.saturating_sub(self.height(&lines) + 2);
             let story = self.story(&one_line(story), free.min(MAX_STORY_LINES));

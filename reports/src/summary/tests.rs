@@ -226,3 +226,65 @@ fn fits_on_one_screen(mut events: Vec<Event>, worst: &str) {
         }
     }
 }
+
+/// Rows of a screen that a text takes.
+fn rows_of(text: &str, width: usize) -> usize {
+    text.lines().map(|line| measure_text_width(line).div_ceil(width).max(1)).sum()
+}
+
+/// A prompt needs the last row.
+#[test]
+fn a_low_screen_has_the_claim_and_a_whole_finding_and_is_one_screen() {
+    let screen = SummaryOptions { rows: Some(24), ..options() };
+    for events in [campaign(), sweep()] {
+        let report = of(&events);
+        let text = render(&report, &screen);
+        assert!(rows_of(&text, 80) < 24, "{text}");
+        assert!(text.starts_with(&render(&report, &options()).lines().next().unwrap().to_owned()), "{text}");
+        let repro = &report.findings.iter().find(|finding| !finding.expected).unwrap().repro;
+        assert!(text.contains(repro.as_str()), "{text}");
+    }
+}
+
+#[test]
+fn what_a_finding_was_shrunk_from_is_a_line_of_it() {
+    let shrunk = Finding {
+        shrunk_from: Some("kp1:before".to_owned()),
+        shrunk_from_point: Some("2 kills: after op 5, then after op 2".to_owned()),
+        ..found("F1", Verdict::Corrupt, "after op 2")
+    };
+    let mut events = sweep();
+    events.retain(|event| !matches!(event, Event::Finding(_)));
+    events.push(Event::Finding(shrunk));
+    let text = render(&of(&events), &options());
+    assert!(text.contains("\n   shrunk from 2 kills: after op 5, then after op 2\n"), "{text}");
+}
+
+#[test]
+fn a_table_of_flushes_is_no_wider_than_its_screen() {
+    let barrier = crate::Barrier {
+        phase: "replace".to_owned(),
+        op: 3,
+        step: "start".to_owned(),
+        process: "sync".to_owned(),
+        what: "fsync of volume/config.tmp".to_owned(),
+        before: vec!["config.tmp".to_owned()],
+        after: vec!["config".to_owned()],
+        possible: 9,
+        judged: 9,
+        failure: Some(crate::BarrierFailure {
+            verdict: Verdict::Corrupt,
+            oracle: "durable".to_owned(),
+            explain: "empty".to_owned(),
+            point: "power cut after op 5, without op 2 (after the run's end)".to_owned(),
+        }),
+    };
+    let mut report = of(&sweep());
+    report.command = Some(Command::Barriers);
+    report.barriers = vec![barrier];
+    let widest = |options: &SummaryOptions| {
+        render(&report, options).lines().map(measure_text_width).max().unwrap_or(0)
+    };
+    assert!(widest(&SummaryOptions { rows: Some(24), ..options() }) <= 80);
+    assert!(widest(&options()) > 80, "what goes to no screen is one line a flush");
+}
