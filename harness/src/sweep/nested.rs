@@ -113,7 +113,7 @@ impl Explorer<'_> {
         let mut builder = power.builder();
         let looked_at = chosen.len() as u64;
         for place in chosen {
-            self.stop_if_interrupted()?;
+            self.may_go_on()?;
             let state = &states[place];
             let volume = builder.materialise(state)?;
             let told = (log.acks_after(state.cut, u32::try_from(followed.acks.len()).unwrap_or(u32::MAX))
