@@ -70,7 +70,8 @@ const IMAGE_BUGS: [(&str, &str, &str); 9] = [
 ];
 
 /// Planted bugs, and scenarios with states that are merged or proven, of which each kind of finding must remain.
-const MERGED: [(&str, &str); 2] = [("half-target", "clone-file"), ("in-place-build", "image-from-tar")];
+const MERGED: [(&str, &str); 2] =
+    [("chain-error-is-end", "gc-torn-overlay"), ("hardlink-memory", "fork-life")];
 
 /// Sweeps of which the usual test run judges one part, and of how many; parts hold whole states, of every model.
 const LONG_SWEEPS: [(&str, u32); 3] = [("gc-flood", 4), ("gc-scale", 4), ("ntfsresize", 4)];

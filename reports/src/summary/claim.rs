@@ -152,7 +152,10 @@ fn unread(report: &Report) -> Option<String> {
     let States { unread, judged, .. } = report.states;
     let factor = judged as f64 / judged.saturating_sub(unread).max(1) as f64;
     (unread > 0).then(|| {
-        format!("{} differ from a judged one only in what its resume overwrites unread: {factor:.1} × fewer resumes", many(unread, "state"))
+        let states = many(unread, "state");
+        format!(
+            "{states} proven, not resumed (what differs is overwritten unread): {factor:.1} × fewer resumes"
+        )
     })
 }
 
