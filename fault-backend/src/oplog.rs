@@ -354,6 +354,34 @@ mod tests {
         assert_eq!(without.without_flush(2).ops, without.ops, "it is dropped already");
     }
 
+    /// What was recorded as one, cut anywhere and put together again, is what it was: numbers, epochs and acknowledgements
+    /// are counted on.
+    #[test]
+    fn a_run_that_was_cut_and_one_after_it_are_one_history() {
+        let mut whole = OpLog::default();
+        let flush = || OpKind::Flush { ino: None, data_only: false };
+        let kinds =
+            [write(0, 1).kind, flush(), write(1, 1).kind, write(2, 1).kind, flush(), write(3, 1).kind];
+        for (number, (kind, (epoch, acks))) in
+            (1..).zip(kinds.into_iter().zip([(0, 0), (0, 1), (1, 1), (1, 3), (1, 3), (2, 4)]))
+        {
+            whole.push(Op { number, epoch, acks, ..op(kind) });
+        }
+        for cut in 0..=6 {
+            let before = whole.until(cut);
+            assert_eq!(before.ops, whole.ops[..cut as usize]);
+            // What came after, as a run of its own records it.
+            let mut after = OpLog::default();
+            let acks_before = whole.acks_after(cut, 4);
+            let epoch_before = whole.op(cut + 1).map_or(0, |op| op.epoch);
+            for op in &whole.ops[cut as usize..] {
+                let (number, epoch) = (op.number - cut, op.epoch - epoch_before);
+                after.push(Op { number, epoch, acks: op.acks - acks_before, ..op.clone() });
+            }
+            assert_eq!(before.then(&after, acks_before).ops, whole.ops, "cut after op {cut}");
+        }
+    }
+
     #[test]
     fn epochs_end_with_their_flush_and_names_are_kept_once_each() {
         let mut log = OpLog::default();

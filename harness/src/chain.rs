@@ -411,16 +411,16 @@ impl<'a> Chain<'a> {
 }
 
 /// What was done since all of it was durable.
-pub struct Undurable {
+struct Undurable {
     /// The phase's start.
-    pub start: Volume,
+    start: Volume,
     /// The killed runs, one after the other.
-    pub log: OpLog,
+    log: OpLog,
 }
 
 /// What was done since the phase's start, where nothing but kills came between: the page cache survives those. What a kill
 /// left inside a write counts as durable, and so does what an orderly reboot left.
-pub fn since_durable(crashes: &[CrashState], known: &Known) -> Option<Undurable> {
+fn since_durable(crashes: &[CrashState], known: &Known) -> Option<Undurable> {
     let mut done = Undurable { start: known.start.memory.clone()?, log: OpLog::default() };
     let mut acks = 0;
     for crash in crashes {

@@ -36,7 +36,7 @@ pub struct Builder<'a> {
     cut: u64,
     /// What the chains may take, and what they take.
     pub(super) kept_max_bytes: u64,
-    kept_bytes: u64,
+    pub(super) kept_bytes: u64,
 }
 
 /// A volume without one op and what hangs on it, or with a part of it, up to a cut.

@@ -20,18 +20,22 @@ use crate::repro::{self, Reproduced};
 use crate::store::{self, Past};
 use crate::token::Token;
 
+/// What is told with a token's finding. What is known of the tool is a failure all the same, for who asks about this one.
+pub(super) fn origin_of(token: &Token, loaded: &Loaded, setting: &Setting) -> Origin {
+    Origin {
+        expected: Expected::default(),
+        device: token.device.as_ref().map(|(device, _)| device.clone()),
+        durability: token.device.as_ref().map(|(_, durability)| *durability),
+        ..origin(loaded, token.seed, setting)
+    }
+}
+
 pub(super) fn repro(args: ReproArgs) -> Result<Exit, Error> {
     let wish = Wish { keep: args.keep.clone(), pause: args.pause };
     wish.check()?;
     let (token, past) = named(&args.token)?;
     let (loaded, setting) = ready(&token, &args)?;
-    // What is known of the tool is a failure all the same, for who asks about this one.
-    let origin = Origin {
-        expected: Expected::default(),
-        device: token.device.as_ref().map(|(device, _)| device.clone()),
-        durability: token.device.as_ref().map(|(_, durability)| *durability),
-        ..origin(&loaded, token.seed, &setting)
-    };
+    let origin = origin_of(&token, &loaded, &setting);
     let Loaded { resolved, programs, .. } = loaded;
     let started = started(&resolved, &programs, reports::Command::Repro, &setting, token.seed);
     let started = reports::CampaignStarted { iterations: Some(1), ..started };

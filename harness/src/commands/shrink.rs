@@ -1,17 +1,16 @@
 //! `shrink`: one finding with as few faults, and as early ones, as still fail alike.
 
 use reports::{CampaignStarted, Event, Exit, Model, Stream, Verdict};
-use scenarios::Expected;
 
 use super::print;
-use super::repro::{named, ready};
-use super::run::{Loaded, origin, started};
+use super::repro::{named, origin_of, ready};
+use super::run::{Loaded, started};
 use super::session::Session;
 use crate::cli::{Format, ShrinkArgs};
 use crate::error::Error;
 use crate::judge::Judgement;
 use crate::prepare::Prepared;
-use crate::record::{Origin, Place, Recorder, Trace};
+use crate::record::{Place, Recorder, Trace};
 use crate::repro::{self, outage_of};
 use crate::shrink::{self, Case, Failure, Limits, Outcome, Shrunk};
 use crate::token::{self, Token, TokenKill};
@@ -29,13 +28,7 @@ enum Done {
 pub(super) fn shrink(args: ShrinkArgs) -> Result<Exit, Error> {
     let (token, _) = named(&args.token)?;
     let (loaded, setting) = ready(&token, &args.as_repro())?;
-    // What is known of the tool is a failure all the same, for who asks about this one.
-    let origin = Origin {
-        expected: Expected::default(),
-        device: token.device.as_ref().map(|(device, _)| device.clone()),
-        durability: token.device.as_ref().map(|(_, durability)| *durability),
-        ..origin(&loaded, token.seed, &setting)
-    };
+    let origin = origin_of(&token, &loaded, &setting);
     let Loaded { resolved, programs, .. } = loaded;
     let started = started(&resolved, &programs, reports::Command::Shrink, &setting, token.seed);
     let started = CampaignStarted { iterations: Some(1), ..started };

@@ -79,18 +79,27 @@ impl Explorer<'_> {
             return Ok(());
         }
         let mut cuts = ResumeCuts { phase: self.place.phase.clone(), ..ResumeCuts::default() };
+        let mut unrecorded = 0;
         for (drawn, root) in roots {
             if self.is_over() {
                 self.left += 1;
                 continue;
             }
-            let Some(followed) = self.judgement_of(&root, true)?.wait()?.followed else { continue };
+            let Some(followed) = self.judgement_of(&root, true)?.wait()?.followed else {
+                unrecorded += 1;
+                continue;
+            };
             let (possible, looked_at) = self.power_cuts_of(&root, &followed, drawn as u64)?;
             cuts.resumes += 1;
             cuts.possible += possible;
             cuts.looked_at += looked_at;
         }
         self.settle_all()?;
+        if unrecorded > 0 {
+            let what =
+                format!("phase `{}`: power cuts of {unrecorded} resumes that were not recorded", cuts.phase);
+            self.stream.emit(&Event::NotTested { what })?;
+        }
         cuts.failed = std::mem::take(&mut self.failed_in_resumes);
         Ok(self.stream.emit(&Event::ResumeCuts(cuts))?)
     }

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use resizer::error::Result;
 use resizer::fstools::Tools;
 use resizer::gpt;
+use resizer::patch::Sequence;
 use resizer::pipeline::{Pipeline, Settings};
 use resizer::plan::{self, Goal, Request};
 use resizer::select::Identifier;
@@ -258,4 +259,38 @@ proptest! {
         let resumed = run_whole(&state, &command).into_bytes();
         prop_assert!(oracle::owned(&resumed, sector) == oracle::owned(&end, sector));
     }
+}
+
+/// Where a patch writes: what differs, what lies in little between, and nothing of a longer stretch that is equal.
+#[test]
+fn what_differs_is_written_with_short_gaps_and_in_windows_whatever_the_parts() {
+    const KIB: usize = 1024;
+    let wanted = |at: usize| match at / (4 * KIB) {
+        // Pages 1 and 10 are 32 KiB apart, page 40 is 116 KiB further; the last ones reach over a window's end.
+        1 | 10 | 40 | 126..130 => 7,
+        _ => 0,
+    };
+    let data: Vec<u8> = (0..1024 * KIB).map(wanted).collect();
+    let disk = MemoryDisk::new(vec![0; data.len()]);
+    let mut sequence = Sequence::new(&disk, 0);
+    let mut rest = &data[..600 * KIB];
+    // Parts of a length of no meaning.
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.len().min(7001));
+        sequence.put(part).unwrap();
+        rest = after;
+    }
+    sequence.zero_to(data.len() as u64).unwrap();
+    sequence.finish().unwrap();
+    let page = |number: usize| number * 4 * KIB;
+    let writes: Vec<(usize, usize)> = disk
+        .ops()
+        .into_iter()
+        .map(|op| match op {
+            Op::Write { offset, data } => (offset, offset + data.len()),
+            Op::Flush => panic!("flushing is left to the caller"),
+        })
+        .collect();
+    assert_eq!(writes, [(1, 11), (40, 41), (126, 128), (128, 130)].map(|(from, to)| (page(from), page(to))));
+    assert!(disk.into_bytes() == data);
 }

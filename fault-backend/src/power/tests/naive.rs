@@ -120,6 +120,7 @@ proptest! {
         builder.kept_max_bytes = kept_max_bytes;
         for (state, expected) in states.iter().zip(&expected) {
             prop_assert_eq!(builder.materialise(state).unwrap().content_id(), *expected, "{}", state);
+            prop_assert!(builder.kept_bytes <= kept_max_bytes, "{}", builder.kept_bytes);
         }
         for step in 0..states.len() as u64 {
             let at = (order.wrapping_mul(step + 1) % states.len() as u64) as usize;

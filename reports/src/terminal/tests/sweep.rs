@@ -151,3 +151,17 @@ fn the_bar_of_a_sweep_counts_points() {
     assert!(bar.ends_with("30/60, 30 states, 0.5/s, 1m 2s left, no finding"), "{screen}");
     assert!(!screen.contains("Checked"), "{screen}");
 }
+
+/// Crashes of resumes are none of the points that are counted: the line that says that all are explored comes once.
+#[test]
+fn that_all_points_are_explored_is_said_once() {
+    let mut events = vec![started(), begins("new", 10)];
+    events.extend(points("new", 0..10));
+    events.extend(points("new", 0..50).into_iter().map(|event| match event {
+        Event::Point(at) => Event::Point(Point { depth: 1, content_id: format!("r{}", at.op), ..at }),
+        other => other,
+    }));
+    let text = shown(&events, level(Level::Normal), false, None, 10);
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("(10/10)")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+}
