@@ -150,12 +150,16 @@ pub fn remove_abandoned(parent: &Path) {
     // What can't be removed is in nobody's way but for the space that it takes.
     let _ = collect_stale_work_dirs(parent, PREFIX, |area| {
         // An area that is just being made has no lock file yet, and is left alone.
-        let lock = File::open(area.join(LOCK_FILE)).ok()?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).ok()?;
-        // Meanwhile its owner may have removed it, and another one made an area of this name.
-        let (ours, there) = (lock.metadata().ok()?, fs::metadata(area.join(LOCK_FILE)).ok()?);
-        (ours.ino() == there.ino()).then_some(lock)
+        claim(area, File::open(area.join(LOCK_FILE)).ok()?)
     });
+}
+
+/// The lock of an area, of whose lock file this is a handle, where its owner is gone. It is held until the area is removed.
+fn claim(area: &Path, lock: File) -> Option<Flock<File>> {
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).ok()?;
+    // Since the file was opened its owner may have removed the area, and another one made one of this name.
+    let (ours, there) = (lock.metadata().ok()?, fs::metadata(area.join(LOCK_FILE)).ok()?);
+    (ours.ino() == there.ino()).then_some(lock)
 }
 
 #[cfg(test)]
@@ -174,6 +178,23 @@ mod tests {
         assert!(first.path().exists() && second.path().exists(), "a living owner's area stays");
         drop((first, second));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_area_is_claimed_once_and_not_by_the_lock_of_one_that_had_its_name_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let area = parent.path().join("killpoint-work-1-0");
+        let open = || File::open(area.join(LOCK_FILE)).unwrap();
+        fs::create_dir(&area).unwrap();
+        fs::write(area.join(LOCK_FILE), "").unwrap();
+        let held = claim(&area, open());
+        assert!(held.is_some() && claim(&area, open()).is_none(), "it is held while it is removed");
+        drop(held);
+        let before = open();
+        fs::remove_dir_all(&area).unwrap();
+        fs::create_dir(&area).unwrap();
+        let _owner = locked(&area).unwrap();
+        assert!(claim(&area, before).is_none(), "the area has another lock now");
     }
 
     #[test]
