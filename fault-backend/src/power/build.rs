@@ -111,7 +111,7 @@ impl<'a> Builder<'a> {
 
     fn without(&mut self, first: u64, state: &PowerState) -> Result<Volume, PowerError> {
         let single = match state.torn {
-            None => self.power.roots(&state.dropped) == [first],
+            None => self.power.roots(&state.dropped, state.cut) == [first],
             Some(_) => state.dropped.is_empty(),
         };
         let key = (first, state.torn.map(|torn| torn.units));

@@ -137,9 +137,10 @@ impl<'a> Power<'a> {
         gone
     }
 
-    /// Those of a closed set that hang on no other of it.
-    pub(super) fn roots(&self, closed: &[u64]) -> Vec<u64> {
-        let root = |number: &u64| self.effect(*number).is_some_and(|effect| !hangs_on(effect, closed));
+    /// Those of a closed set that hang on no other of it, nor on a durable op that is gone with another.
+    pub(super) fn roots(&self, closed: &[u64], cut: u64) -> Vec<u64> {
+        let gone = self.gone(closed, cut);
+        let root = |number: &u64| self.effect(*number).is_some_and(|effect| !hangs_on(effect, &gone));
         closed.iter().copied().filter(root).collect()
     }
 

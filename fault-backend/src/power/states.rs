@@ -127,7 +127,7 @@ impl<'a> Power<'a> {
             masks(size, recent.len() as u32).filter_map(move |mask| {
                 let chosen = choose(&recent, mask);
                 let ops = self.closure(&chosen, cut);
-                (self.roots(&ops) == chosen).then_some(Missing { ops, torn: false })
+                (self.roots(&ops, cut) == chosen).then_some(Missing { ops, torn: false })
             })
         })
     }
@@ -146,7 +146,7 @@ impl<'a> Power<'a> {
                 let kept = KEPT[random.random_range(0..KEPT.len())];
                 let chosen: Vec<u64> = ops.iter().copied().filter(|_| !random.random_bool(kept)).collect();
                 let ops = self.closure(&chosen, cut);
-                let roots = self.roots(&ops);
+                let roots = self.roots(&ops, cut);
                 let known = roots.len() <= 1 || (roots.len() <= max_drops && roots[0] >= first_recent);
                 if !known {
                     return Some(Missing { ops, torn: false });
@@ -166,7 +166,7 @@ impl<'a> Power<'a> {
     ) -> impl Iterator<Item = PowerState> + '_ {
         let last = (in_flight && cut > 0 && (exhaustive || missing.ops.is_empty())).then_some(cut);
         // What hangs on a missing op is missing whole.
-        let among = if missing.torn { self.roots(&missing.ops) } else { Vec::new() };
+        let among = if missing.torn { self.roots(&missing.ops, cut) } else { Vec::new() };
         let writes = among.into_iter().chain(last.filter(|_| missing.torn));
         let torn = writes.flat_map(|op| {
             let parts = torn::variants(self.units(op), self.options.torn_per_write);
