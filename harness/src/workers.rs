@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 
 use crate::cpus;
@@ -15,6 +15,12 @@ use crate::prepare::{Known, Prepared, PreparedPhase};
 /// Work is done by one of the threads, on what that one has prepared, or is told why nothing could be.
 type Work = Box<dyn FnOnce(Result<&mut Prepared, Error>) + Send>;
 
+struct Job {
+    work: Work,
+    /// Nobody waits for it any more once this is gone.
+    wanted: Weak<()>,
+}
+
 /// Jobs that wait or are under way, for each thread: enough that one slow job does not idle the others.
 const WINDOW_PER_WORKER: usize = 16;
 const NARROW_WINDOW_PER_WORKER: usize = 3;
@@ -23,18 +29,21 @@ const NARROW_WINDOW_PER_WORKER: usize = 3;
 #[derive(Debug)]
 pub struct Workers {
     /// None only while they are being let go.
-    jobs: Option<Sender<Work>>,
+    jobs: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Where the result of a job arrives.
+/// Where the result of a job arrives. Dropped before the job has begun, the job is left undone.
 #[derive(Debug)]
-pub struct Ticket<T>(Receiver<Result<T, Error>>);
+pub struct Ticket<T> {
+    result: Receiver<Result<T, Error>>,
+    _wanted: Arc<()>,
+}
 
 impl<T> Ticket<T> {
     /// Waits for the result.
     pub fn wait(self) -> Result<T, Error> {
-        self.0.recv().unwrap_or(Err(Error::WorkerPanicked))
+        self.result.recv().unwrap_or(Err(Error::WorkerPanicked))
     }
 }
 
@@ -76,16 +85,17 @@ impl Workers {
         &self,
         work: impl FnOnce(&mut Prepared) -> Result<T, Error> + Send + 'static,
     ) -> Ticket<T> {
-        let (sender, ticket): (SyncSender<Result<T, Error>>, _) = sync_channel(1);
+        let (sender, result): (SyncSender<Result<T, Error>>, _) = sync_channel(1);
+        let wanted = Arc::new(());
         let work: Work = Box::new(move |prepared| {
             // Who no longer waits for it does not need it.
             let _ = sender.send(prepared.and_then(work));
         });
         if let Some(jobs) = &self.jobs {
             // Where no thread is left, the wait for the result says so.
-            let _ = jobs.send(work);
+            let _ = jobs.send(Job { work, wanted: Arc::downgrade(&wanted) });
         }
-        Ticket(ticket)
+        Ticket { result, _wanted: wanted }
     }
 }
 
@@ -107,11 +117,14 @@ fn prepare(seed: GroundSeed, known: Vec<Known>, cpu: usize) -> Result<Prepared, 
 }
 
 /// Does jobs until there are no more, or one of them panics.
-fn serve(jobs: &Mutex<Receiver<Work>>, prepare: impl FnOnce() -> Result<Prepared, Error>) {
+fn serve(jobs: &Mutex<Receiver<Job>>, prepare: impl FnOnce() -> Result<Prepared, Error>) {
     let mut prepared = catch_unwind(AssertUnwindSafe(prepare)).unwrap_or(Err(Error::WorkerPanicked));
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = job else { return };
+        let Ok(Job { work, wanted }) = job else { return };
+        if wanted.strong_count() == 0 {
+            continue;
+        }
         let done = match &mut prepared {
             Ok(prepared) => catch_unwind(AssertUnwindSafe(|| work(Ok(prepared)))),
             // The first job is told why; the campaign ends with that.

@@ -37,6 +37,20 @@ put $1 E 3
 put $1 F 0
 "#;
 
+/// Makes sixty scratch files of random names between two writes, after a resume was seen to read what lies there; and each
+/// of its runs leaves a line in the file beside it.
+const MAKES_SCRATCH_FILES: &str = r#"
+echo run >>"$(dirname "$0")/runs"
+put() { printf %s "$2" | dd of=$1 bs=4096 seek=$3 conv=notrunc status=none; }
+[ -e $TMPDIR/stage ] && cat $TMPDIR/stage >/dev/null
+echo stage >$TMPDIR/stage
+put $1 A 0
+rm $TMPDIR/stage
+put $1 B 1
+for i in $(seq 60); do mktemp >/dev/null; done
+put $1 C 2
+"#;
+
 /// A test's tool and its image.
 struct Case {
     bench: Bench,
@@ -108,6 +122,19 @@ fn code(output: &Output) -> Option<i32> {
 }
 
 const ALL_MODELS: [&str; 2] = ["--model", "kill,torn,error,signal"];
+
+#[test]
+fn no_resume_is_run_for_a_state_that_is_judged_with_another_one() {
+    let case = Case::new(MAKES_SCRATCH_FILES);
+    let output = case.sweep("run", &["--model", "kill", "--live-checks", "0"]);
+    assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+    let states = &case.report("run")["states"];
+    let [judged, merged] = ["judged", "merged"].map(|what| states[what].as_u64().unwrap());
+    let runs = fs::read_to_string(case.dir("runs")).unwrap().lines().count() as u64;
+    assert!(merged >= 60, "{states:#}");
+    // Three for the baseline, and what a worker may have begun before the proof was there.
+    assert!(runs <= judged + 3 + 4, "{runs} runs: {states:#}");
+}
 
 #[test]
 fn one_worker_or_two_and_one_machine_or_four_tell_the_same() {

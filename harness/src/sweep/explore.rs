@@ -305,7 +305,10 @@ impl<'a> Explorer<'a> {
             return self.pend(Pending::Same(candidate.label, key));
         }
         if self.merges.meet(candidate.aspect.volume) {
-            let verdict = self.merges.asked.then(|| self.ask_for(&candidate, follow)).transpose()?;
+            // What is pending may still prove it, but where resumes do ask for scratch files, that is not to be waited for.
+            let whole = follow == Follow::Resumes;
+            let early = self.merges.asked && self.merges.proof_for(&candidate.aspect, whole).is_none();
+            let verdict = early.then(|| self.ask_for(&candidate, follow)).transpose()?;
             return self.pend(Pending::Alike(Box::new(candidate), follow, verdict));
         }
         self.judged.insert(candidate.key());

@@ -128,18 +128,24 @@ impl Merges {
     /// The judged state whose verdict holds for one, if any: the first one. To hold for what crashes of resumes leave as
     /// well, it has to be `whole`.
     pub fn stands_for(&mut self, aspect: &Aspect, whole: bool) -> Option<Key> {
-        let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
-        let proof = proofs.iter().find(|proof| (proof.whole || !whole) && proof.holds_for(aspect))?;
-        self.merged = true;
+        let proof = self.proof_for(aspect, whole)?;
         let only_in = |a: &BTreeMap<OsString, bool>, b: &BTreeMap<OsString, bool>| -> Vec<OsString> {
             a.iter()
                 .filter(|(name, kind)| b.get(*name) != Some(*kind))
                 .map(|(name, _)| name.clone())
                 .collect()
         };
-        self.differing.extend(only_in(&aspect.lying, &proof.lying));
-        self.differing.extend(only_in(&proof.lying, &aspect.lying));
-        Some(proof.key)
+        let differing = [only_in(&aspect.lying, &proof.lying), only_in(&proof.lying, &aspect.lying)];
+        let key = proof.key;
+        self.differing.extend(differing.into_iter().flatten());
+        self.merged = true;
+        Some(key)
+    }
+
+    /// The proof that a judged state's verdict holds for one, if there is any yet.
+    pub fn proof_for(&self, aspect: &Aspect, whole: bool) -> Option<&Proof> {
+        let proofs = self.proven.get(&aspect.volume).filter(|_| !self.off)?;
+        proofs.iter().find(|proof| (proof.whole || !whole) && proof.holds_for(aspect))
     }
 
     /// Whether what was merged can't be told apart further on either. What crashes of a resume leave still has the scratch
