@@ -28,6 +28,13 @@ impl Campaign {
         Self::of(&options.map(str::to_owned), &[], work)
     }
 
+    /// Sweeps under these models on one worker, for so long at most.
+    fn under(models: &str, scenario: &str, budget_s: u64, work: &Path) -> Result<Self> {
+        let budget = format!("{budget_s}s");
+        let options = ["sweep", scenario, "--jobs", "1", "--model", models, "--budget", &budget];
+        Self::of(&options.map(str::to_owned), &[], work)
+    }
+
     fn of(options: &[String], command: &[String], work: &Path) -> Result<Self> {
         let run_dir = work.join("run");
         let mut child = Command::new(env!("CARGO_BIN_EXE_killpoint"))
@@ -51,6 +58,16 @@ impl Campaign {
     pub fn rate(&self) -> f64 {
         self.judged as f64 / self.wall_s
     }
+}
+
+/// States judged a second: of kills, and of losses of power, which are looked at once all kills are. The resumes are those
+/// of the same tool.
+pub fn kill_and_power(scenario: &str, time: Duration, work: &Path) -> Result<[f64; 2]> {
+    let kill = Campaign::under("kill,torn", scenario, 600, work)?;
+    let all = Campaign::under("kill,torn,power", scenario, kill.wall_s.ceil() as u64 + time.as_secs(), work)?;
+    ensure!(all.judged > kill.judged, "no time was left for losses of power");
+    let power = (all.judged - kill.judged) as f64 / (all.wall_s - kill.wall_s);
+    Ok([kill.rate(), power])
 }
 
 /// Seconds per state of the same writes to sparse images of 1 and 64 GiB.

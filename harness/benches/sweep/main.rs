@@ -3,9 +3,9 @@
 //! Each scenario is swept by the real command, preparation and live kills left out, on one worker and on all. Beside it, in
 //! the same run: the bare floor (the same resume and checker on plain files in memory, no seam), a loop of random kills, a
 //! loop that has strace kill at each system call, and a loop that copies a replayed log (what the `replay-log` of xfstests
-//! does, which is not packaged; for the copy is what it takes to keep a state that a resume changes). Further: what
-//! recording adds to a run, what a larger disk adds, and memory. The table goes to standard output, and with `--save`
-//! to `reports/bench/sweep.md`.
+//! does, which is not packaged; for the copy is what it takes to keep a state that a resume changes). Further: states of
+//! lost power against those of kills, what recording adds to a run, what a larger disk adds, and memory. The table goes to
+//! standard output, and with `--save` to `reports/bench/sweep.md`.
 //!
 //! `cargo bench -p killpoint --bench sweep [-- --seconds 20 --save]`
 
@@ -120,6 +120,16 @@ fn main() -> Result<()> {
             row(format!("{name}: **distinct judged / strace**"), over(distinct_per_min), "5");
             row(format!("{name}: **judged / copies of a replayed log**"), over(replay), "2");
         }
+    }
+    for name in ["grown-disk", "resize2fs-shrink"] {
+        cpus::bind(&cpus)?;
+        let [kill, power] = campaign::kill_and_power(name, time, work.path())?;
+        row(
+            format!("{name}: states/s of kills and of losses of power"),
+            format!("{kill:.1}, {power:.1}"),
+            "",
+        );
+        row(format!("{name}: **losses of power / kills**"), format!("**{:.2}**", power / kill), "0.6");
     }
     let recording = bare::recording(work.path())?;
     row("resize2fs: **recorded run / run in memory**".to_owned(), format!("**{recording:.2}**"), "2.5");
