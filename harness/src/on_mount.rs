@@ -77,8 +77,11 @@ impl Target {
         if self.offset > 0 {
             options.push(format!("offset={}", self.offset));
         }
-        if matches!(self.fs.as_str(), "ext2" | "ext3" | "ext4") {
-            options.push("errors=remount-ro".to_owned());
+        match self.fs.as_str() {
+            "ext2" | "ext3" | "ext4" => options.push("errors=remount-ro".to_owned()),
+            // Workers mount states of one file system side by side, which xfs takes for one that is mounted already.
+            "xfs" => options.push("nouuid".to_owned()),
+            _ => {}
         }
         if self.read_only {
             options.push("ro".to_owned());
@@ -158,7 +161,7 @@ mod tests {
         };
         for (target, options) in [
             (target("ext4", 0, false), "loop,nosuid,nodev,errors=remount-ro,noatime"),
-            (target("xfs", 1 << 20, false), "loop,nosuid,nodev,offset=1048576,noatime"),
+            (target("xfs", 1 << 20, false), "loop,nosuid,nodev,offset=1048576,nouuid,noatime"),
             (target("btrfs", 0, true), "loop,nosuid,nodev,ro,noatime"),
         ] {
             assert_eq!(target.mount_options(), options);

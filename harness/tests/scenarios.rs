@@ -202,7 +202,7 @@ fn page_shows_the_bytes(bench: &Bench) -> Result<(), Failed> {
 /// Whether the kernel writes, below a file system that it mounts: something else every time, so that neither live kills nor
 /// tokens can be compared. The tests of power cuts sweep these.
 fn is_mounted(scenario: &str) -> bool {
-    scenario.starts_with("ext4-rename")
+    ["ext4-rename", "xfs-rename", "btrfs-rename"].iter().any(|mounted| scenario.starts_with(mounted))
 }
 
 /// Every op of a tool of ours that writes files, a sample of the places inside its writes, and what power cuts leave; of

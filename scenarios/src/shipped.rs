@@ -61,6 +61,8 @@ macro_rules! image {
 /// Every file, sorted by name.
 const FILES: &[Row] = &[
     image!("admit-need", "gc-chains.sh", "gc-home.sh"),
+    open!("btrfs-rename-synced", "btrfs-files.sh", "old-or-new.sh"),
+    open!("btrfs-rename-unsynced", "btrfs-files.sh", "old-or-new.sh"),
     image!("clone-file", "old-or-new.sh", "rootfs.sh"),
     own!("content-heavy"),
     own!("entries-128"),
@@ -97,6 +99,8 @@ const FILES: &[Row] = &[
     open!("sqlite-wal", "ledger-check.sh", "ledger-write.sh", "ledger.sh"),
     image!("work-disk", "old-or-new.sh", "rootfs.sh"),
     image!("work-seed", "old-or-new.sh", "rootfs.sh"),
+    open!("xfs-rename-synced", "old-or-new.sh", "xfs-files.sh"),
+    open!("xfs-rename-unsynced", "old-or-new.sh", "xfs-files.sh", "xfs-rename-unsynced.expected.json"),
 ];
 
 /// The scenarios that ship, sorted by name.

@@ -116,7 +116,7 @@ struct World {
 }
 
 /// Whether the scenario declares that a baseline says nothing about bytes.
-fn compares_nothing(oracles: &[Oracle]) -> bool {
+pub(crate) fn compares_nothing(oracles: &[Oracle]) -> bool {
     let everything =
         |spec: &String| scenarios::model::Mask::parse(spec) == Some(scenarios::model::Mask::Everything);
     oracles.iter().any(|oracle| match oracle {
