@@ -274,6 +274,21 @@ fn each_flush_is_weighed() {
     assert_eq!(barriers("sgdisk-new").iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [false, false]);
 }
 
+/// Nothing has to be resumed to see it, so it comes before all that a short budget leaves no time for.
+#[test]
+fn what_a_tool_did_not_flush_at_its_end_is_found_within_any_budget() {
+    let place = Place::new();
+    let options = ["--model", "power", "--budget", "5s", "--no-shrink", "--bug", "no-flush-primary"];
+    let output = place.sweep("mixed-layout", &options);
+    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
+    let report = place.report(&format!("mixed-layout{}", options.concat()));
+    let finding = &report["findings"][0];
+    assert_eq!(finding["oracle"], "durable", "{report:#}");
+    let missing = "there is no flush between op 1663 (primary GPT array, shrinkPartitions) and op 1664 (primary GPT header";
+    assert!(finding["explain"].as_str().is_some_and(|text| text.contains(missing)), "{report:#}");
+    assert!(report["not_tested"].to_string().contains("budget left no time"), "{report:#}");
+}
+
 #[test]
 fn files_of_a_mounted_file_system_are_whole_where_they_were_flushed_and_may_be_empty_where_not() {
     assert!(Path::new("/dev/loop-control").exists(), "this test needs loop devices");

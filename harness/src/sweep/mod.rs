@@ -97,7 +97,6 @@ pub fn sweep(
     recorder: &mut Recorder,
     stream: &mut Stream,
 ) -> Result<(), Error> {
-    let deadline = plan.budget.map(|budget| Instant::now() + budget);
     let courses = charts(prepared, plan, stream)?;
     for course in &courses {
         stream.emit(&Event::Sweep {
@@ -107,6 +106,7 @@ pub fn sweep(
         })?;
     }
     let workers = Workers::start(prepared, cpus, plan.jobs)?;
+    let deadline = plan.budget.map(|budget| Instant::now() + budget);
     let mut left = 0;
     for course in &courses {
         live::check(&workers, (course.index, &course.known), &course.points, plan, stream)?;
@@ -208,6 +208,7 @@ impl Explorer<'_> {
     fn run(&mut self) -> Result<(), Error> {
         let course = self.course;
         let follow = if self.plan.closure.is_some() { Follow::Resumes } else { Follow::Nothing };
+        let power = self.plan.models.contains(&Model::Power);
         match self.plan.budget {
             None => {
                 self.points(&course.of(&[Model::Kill]), follow)?;
@@ -215,19 +216,19 @@ impl Explorer<'_> {
                 self.points(&course.of(&[Model::Torn]), Follow::Nothing)?;
             }
             Some(_) => {
+                // What is lost after the end takes no resume to see, and a budget may not reach what comes last.
+                if power {
+                    self.durability()?;
+                }
                 let mut points = course.of(&[Model::Kill, Model::Torn]);
                 priority::sort(&mut points, &course.log);
                 self.points(&points, follow)?;
                 self.closure()?;
             }
         }
-        if self.plan.models.contains(&Model::Power) {
-            // What is lost after the end takes no resume to see, and a budget may not reach what comes last.
-            if self.plan.budget.is_some() {
-                self.durability()?;
-                self.power_cuts()?;
-            } else {
-                self.power_cuts()?;
+        if power {
+            self.power_cuts()?;
+            if self.plan.budget.is_none() {
                 self.durability()?;
             }
             self.power_cuts_of_resumes()?;
