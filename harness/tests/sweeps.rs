@@ -136,6 +136,37 @@ fn no_resume_is_run_for_a_state_that_is_judged_with_another_one() {
     assert!(runs <= judged + 3 + 4, "{runs} runs: {states:#}");
 }
 
+/// What a kernel writes below a mount may be the same three times and not the fourth time.
+#[test]
+fn where_no_bytes_are_compared_no_live_kill_is_either_though_runs_look_alike() {
+    const SCENARIO: &str = r#"
+schema = 1
+name = "unlike"
+summary = "a file that is written twice"
+[fixture]
+command = ["sh", "-c", "echo old > {volume}/a"]
+[[phase]]
+name = "write"
+run = ["sh", "-c", "echo new > {volume}/a; echo new > {volume}/b"]
+[[oracle]]
+kind = "baseline"
+mask = ["everything"]
+[[oracle]]
+kind = "command"
+name = "there"
+run = ["test", "-e", "{volume}/a"]
+prove = ["rm", "{volume}/a"]
+"#;
+    let bench = Bench::new();
+    fs::write(bench.dir.path().join("unlike.toml"), SCENARIO).unwrap();
+    let options = ["./unlike.toml", "--model", "kill", "--seed", "1", "--no-progress"];
+    let output = bench.killpoint("sweep", &options).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", text_of(&output));
+    assert!(bench.events("point").len() > 3, "{}", text_of(&output));
+    assert!(bench.events("live-check").is_empty(), "{}", text_of(&output));
+    assert!(bench.report()["not_tested"].to_string().contains("live kills"), "{:#}", bench.report());
+}
+
 #[test]
 fn one_worker_or_two_and_one_machine_or_four_tell_the_same() {
     let case = Case::new(CARELESS);
