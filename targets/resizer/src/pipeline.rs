@@ -69,7 +69,7 @@ impl<'a> Pipeline<'a> {
         if planted::active() == Some(planted::Bug::NoFlushPrimary) {
             return Ok(());
         }
-        // Where all was done already, the run that did it may have been killed before its last flush.
+        // The last table's; and where all was done already, the run that did it may have been killed before its flush.
         patch::flush(&self.disk)
     }
 

@@ -10,7 +10,7 @@ pub enum Bug {
     RandomGuid,
     /// The flush after the backup header is left out.
     NoFlushBackup,
-    /// The flush after the primary header is left out.
+    /// The flush after the last primary header, with which a run ends, is left out.
     NoFlushPrimary,
 }
 

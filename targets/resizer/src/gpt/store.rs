@@ -1,9 +1,10 @@
 //! Both copies of the table on a disk: which of them to believe, and how to change them.
 //!
 //! The primary copy is believed if it is valid, else the backup. A change is written as flush, backup array, backup
-//! header, flush, primary array, primary header, flush, each one write and only where its bytes differ; a bad
-//! primary is first restored from the good backup. So at every crash point, whatever of the current epoch
-//! survives, at least one copy is valid, also where a killed run had flushed nothing of what is read here.
+//! header, flush, primary array, primary header, each one write and only where its bytes differ; a bad primary is first
+//! restored from the good backup. Behind the primary comes the next flush of whoever writes on: the first one of the next
+//! change, or that with which the run ends. So at every crash point, whatever of the current epoch survives, at least
+//! one copy is valid, also where a killed run had flushed nothing of what is read here.
 
 use ::gpt::disk::LogicalBlockSize;
 use ::gpt::header::Header;
@@ -219,22 +220,22 @@ fn flush(disk: &dyn Disk) -> Result<()> {
 }
 
 /// Makes `table` the one on the disk; it must stem from [`read`] on the same disk. Says whether anything was
-/// written. What was written is durable on return, and what the table relies on before the table is.
+/// written. What the table relies on is durable before the table is; the table itself once the disk is flushed.
 pub fn write(disk: &dyn Disk, table: &Table) -> Result<bool> {
     let size = table.sector_size;
     let found = read(disk, size)?;
     if !found.primary_valid {
         put(disk, size, &missing(disk, size, encode(&found.current, false)?)?)?;
     }
-    let backup = missing(disk, size, encode(table, true)?)?;
+    let mut first = missing(disk, size, encode(table, true)?)?;
     let primary = missing(disk, size, encode(table, false)?)?;
-    if found.primary_valid && backup.is_empty() && primary.is_empty() {
-        return Ok(false);
+    let restored = !found.primary_valid;
+    if first.is_empty() && primary.is_empty() {
+        return Ok(restored);
     }
-    // A primary that was just restored, or that a killed run restored, may be in the cache alone. Until it is durable,
-    // the backup is the only copy.
+    // What one copy is to be changed for may be in the cache alone: a primary that was just restored, or a copy that a
+    // killed run or the change before has written. Until it is durable, the other copy is the only one.
     flush(disk)?;
-    let mut first = backup;
     if found.current.header.backup_lba != table.header.backup_lba {
         let sector = read_sectors(disk, size, 0, 1)?;
         let changed = pmbr::adapted(&sector, table.header.backup_lba, size);
@@ -242,16 +243,11 @@ pub fn write(disk: &dyn Disk, table: &Table) -> Result<bool> {
     }
     if !first.is_empty() {
         put(disk, size, &first)?;
-        if planted::active() != Some(Bug::NoFlushBackup) {
+        if !primary.is_empty() && planted::active() != Some(Bug::NoFlushBackup) {
             flush(disk)?;
         }
     }
-    if !primary.is_empty() {
-        put(disk, size, &primary)?;
-        if planted::active() != Some(Bug::NoFlushPrimary) {
-            flush(disk)?;
-        }
-    }
+    put(disk, size, &primary)?;
     Ok(true)
 }
 
