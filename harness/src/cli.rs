@@ -265,6 +265,9 @@ pub struct SweepArgs {
     /// What is looked at.
     #[command(flatten)]
     pub points: PointArgs,
+    /// Judge this phase alone; those before it only run, and those after it do not
+    #[arg(long, value_name = "NAME")]
+    pub phase: Option<String>,
     /// Write the kinds of findings to a file, for the scenario's `[expect]`
     #[arg(long, value_name = "FILE")]
     pub record_expected: Option<PathBuf>,

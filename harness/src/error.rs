@@ -56,13 +56,15 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// The token's phase is not in the scenario.
-    #[error("scenario `{scenario}` has no phase `{phase}`")]
+    /// A phase that is asked for is not in the scenario.
+    #[error("scenario `{scenario}` has no phase `{phase}`; it has: {phases}")]
     NoSuchPhase {
         /// Scenario.
         scenario: String,
         /// Phase.
         phase: String,
+        /// Those that it has.
+        phases: String,
     },
     /// A tool of ours.
     #[error(transparent)]

@@ -97,6 +97,30 @@ pub enum Varies {
     Mapped,
 }
 
+/// The place of a phase among those of a scenario.
+///
+/// # Errors
+///
+/// The scenario has no such phase.
+pub fn place_of(phase: &str, resolved: &Resolved) -> Result<usize, Error> {
+    let phases = &resolved.scenario.phase;
+    phases.iter().position(|one| one.name == phase).ok_or_else(|| Error::NoSuchPhase {
+        scenario: resolved.scenario.name.clone(),
+        phase: phase.to_owned(),
+        phases: phases.iter().map(|phase| phase.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Says of each phase that is left out that it is.
+pub fn tell_of_others(only: Option<usize>, ground: &Ground, stream: &mut Stream) -> Result<(), Error> {
+    let phases = ground.resolved.scenario.phase.iter().enumerate();
+    for (_, phase) in phases.filter(|(index, _)| only.is_some_and(|only| only != *index)) {
+        let what = format!("phase `{}`, which `--phase` left out", phase.name);
+        stream.emit(&Event::NotTested { what })?;
+    }
+    Ok(())
+}
+
 /// Makes everything ready. `only_phase` leaves out the phases after it, and the oracles of those before it.
 pub fn prepare(
     resolved: Resolved,

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ground::{Ground, Setting};
 use crate::judge::Judgement;
 use crate::outage::Outage;
-use crate::prepare::{Known, Prepared, PreparedPhase, prepare};
+use crate::prepare::{Known, Prepared, PreparedPhase, place_of, prepare};
 use crate::programs::Programs;
 use crate::record::{Place, Recorder};
 use crate::stage::Cut;
@@ -60,11 +60,7 @@ pub fn check(token: &Token, resolved: &Resolved) -> Result<usize, Error> {
             hint: "the scenario was changed since; use the version that the token was made with",
         });
     }
-    let phases = &resolved.scenario.phase;
-    phases.iter().position(|phase| phase.name == token.phase).ok_or_else(|| Error::NoSuchPhase {
-        scenario: resolved.scenario.name.clone(),
-        phase: token.phase.clone(),
-    })
+    place_of(&token.phase, resolved)
 }
 
 /// Makes ready what a token needs: its phase and the ones before it.
@@ -137,9 +133,11 @@ pub fn repro(
 
 /// The phase that was made ready for a token.
 pub fn last_of<'a>(phases: &'a mut [PreparedPhase], token: &Token) -> Result<&'a mut PreparedPhase, Error> {
-    phases
-        .last_mut()
-        .ok_or_else(|| Error::NoSuchPhase { scenario: token.scenario.clone(), phase: token.phase.clone() })
+    phases.last_mut().ok_or_else(|| Error::NoSuchPhase {
+        scenario: token.scenario.clone(),
+        phase: token.phase.clone(),
+        phases: "none that was made ready".to_owned(),
+    })
 }
 
 /// How a token's power fails.

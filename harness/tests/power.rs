@@ -258,20 +258,53 @@ fn a_rename_without_a_flush_loses_the_file_by_every_rule_of_what_a_flush_covers(
 #[test]
 fn each_flush_is_weighed() {
     let place = Place::new();
-    let barriers = |scenario: &str| {
-        let output = place.run(scenario, &["barriers", scenario, "--seed", "1"]);
+    let rows_of = |name: &str, scenario: &str| {
+        let output = place.run(name, &["barriers", scenario, "--seed", "1"]);
         assert_eq!(code(&output), Some(0), "{}", text_of(&output));
-        let report = place.report(scenario);
-        let rows = report["barriers"].as_array().unwrap().clone();
-        rows.into_iter()
+        place.report(name)["barriers"].as_array().unwrap().clone()
+    };
+    let barriers = |scenario: &str| {
+        rows_of(scenario, scenario)
+            .into_iter()
             .map(|row| (row["what"].as_str().unwrap().to_owned(), !row["failure"].is_null()))
             .collect::<Vec<_>>()
     };
     let rows = barriers("rename-synced");
     let what = |file: &str, weight| (format!("fsync of volume{file}"), weight);
     assert_eq!(rows, [what("/config.tmp", true), what("", true)]);
+    // Two table writes and the run's end. What is before the first flush only an earlier run can have written.
+    let rows = rows_of("one-move", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/one-move.toml"));
+    let ops: Vec<u64> = rows.iter().filter_map(|row| row["op"].as_u64()).collect();
+    assert_eq!(ops, [1, 4, 9, 12, 15], "{rows:#?}");
+    let point = |row: &Value| row["failure"]["point"].as_str().unwrap_or("no weight").to_owned();
+    assert!(rows.iter().all(|row| point(row).contains("power cut after op")), "{rows:#?}");
+    let in_a_resume: Vec<bool> = rows.iter().map(|row| point(row).contains(", then power cut")).collect();
+    assert_eq!(in_a_resume, [true, false, false, false, false], "{rows:#?}");
     // Both of sgdisk's flushes come last, so that either makes the other useless.
     assert_eq!(barriers("sgdisk-new").iter().map(|(_, weight)| *weight).collect::<Vec<_>>(), [false, false]);
+}
+
+#[test]
+fn one_phase_alone_is_judged_as_it_is_with_the_others() {
+    let place = Place::new();
+    let sweep = |options: &[&str]| place.sweep("clone-file", &[&["--model", "power"], options].concat());
+    let output = sweep(&["--phase", "replaced"]);
+    assert_eq!(code(&output), Some(2), "{}", text_of(&output));
+    assert!(text_of(&output).contains("no phase `replaced`; it has: new, replace"), "{}", text_of(&output));
+    assert!(!place.dir("clone-file--modelpower--phasereplaced").exists());
+    assert_eq!(code(&sweep(&["--phase", "replace"])), Some(0));
+    assert_eq!(code(&sweep(&[])), Some(0));
+    let told = |name: &str| {
+        let mut points = [place.points(name, "kill"), place.points(name, "power")].concat();
+        points.iter_mut().for_each(|point| drop(point.as_object_mut().unwrap().remove("wall_ms")));
+        points
+    };
+    let (alone, mut both) = (told("clone-file--modelpower--phasereplace"), told("clone-file--modelpower"));
+    assert!(both.iter().any(|point| point["phase"] == "new"), "{both:#?}");
+    both.retain(|point| point["phase"] == "replace");
+    assert!(!alone.is_empty() && alone == both, "{alone:#?}\n{both:#?}");
+    let said = &place.report("clone-file--modelpower--phasereplace")["not_tested"];
+    assert!(said.to_string().contains("phase `new`, which `--phase` left out"), "{said}");
 }
 
 /// Nothing has to be resumed to see it, so it comes before all that a short budget leaves no time for.

@@ -37,6 +37,9 @@ pub struct BarriersArgs {
     /// Scenario: a name that ships, or a path to a `.toml` file
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
+    /// Weigh the flushes of this phase alone; those before it only run, and those after it do not
+    #[arg(long, value_name = "NAME")]
+    pub phase: Option<String>,
     /// The device and the bounds.
     #[command(flatten)]
     pub power: PowerArgs,

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::exec::{ExecError, Spec, Stamp};
 use crate::expected;
 use crate::ground::Setting;
-use crate::prepare::prepare;
+use crate::prepare::{place_of, prepare, tell_of_others};
 use crate::programs::Programs;
 use crate::record::{Origin, Recorder};
 use crate::rundir;
@@ -37,12 +37,19 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
     let (loaded, setting) = load(&args.scenarios, &tool, &args.place, &args.output)?;
     let several = loaded.len() > 1;
     let mut exits = Vec::new();
+    if let Some(phase) = &args.phase {
+        loaded.iter().try_for_each(|one| place_of(phase, &one.resolved).map(drop))?;
+    }
     for one in loaded {
         let run_dir = run_dir_of(&args.place, &one.resolved, several);
         let place = PlaceArgs { run_dir, ..args.place.clone() };
-        let record = args.record_expected.as_deref();
-        let exit =
-            sweep_one(one, &args.points, &setting, reports::Command::Sweep, &place, &args.output, record)?;
+        let asked = Asked {
+            points: &args.points,
+            phase: args.phase.as_deref(),
+            record_expected: args.record_expected.as_deref(),
+            command: reports::Command::Sweep,
+        };
+        let exit = sweep_one(one, &asked, &setting, &place, &args.output)?;
         exits.push(exit);
         if exit == Exit::Interrupted {
             break;
@@ -54,7 +61,9 @@ pub(super) fn sweep(args: SweepArgs) -> Result<Exit, Error> {
 pub(super) fn exec(args: ExecArgs) -> Result<Exit, Error> {
     let spec = spec(&args.what, &args.command)?;
     let (loaded, setting) = command(spec, args.place.work_dir.clone(), args.output.verbose)?;
-    sweep_one(loaded, &args.points, &setting, reports::Command::Exec, &args.place, &args.output, None)
+    let asked =
+        Asked { points: &args.points, phase: None, record_expected: None, command: reports::Command::Exec };
+    sweep_one(loaded, &asked, &setting, &args.place, &args.output)
 }
 
 /// What a command line asks for.
@@ -123,6 +132,14 @@ pub(super) fn command(
     Ok((Loaded { name: resolved.scenario.name.clone(), resolved, programs }, setting))
 }
 
+/// What is asked of a sweep.
+struct Asked<'a> {
+    points: &'a PointArgs,
+    phase: Option<&'a str>,
+    record_expected: Option<&'a Path>,
+    command: reports::Command,
+}
+
 /// What is asked for; `seed` is that of a sweep that goes on.
 fn plan(args: &PointArgs, setting: &Setting, seed: Option<u64>) -> Plan {
     let mut models: BTreeSet<Model> = args.model.iter().map(|model| Model::from(*model)).collect();
@@ -163,7 +180,13 @@ pub(super) fn power_plan(args: &PowerArgs) -> PowerPlan {
 
 /// The campaign that a plan is. What decides which points are looked at is told, so that one that is to go on or to be
 /// merged is known to be the same.
-fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignStarted) -> CampaignStarted {
+fn campaign(
+    plan: &Plan,
+    phase: Option<&str>,
+    known: &Expected,
+    setting: &Setting,
+    started: CampaignStarted,
+) -> CampaignStarted {
     let mut options = BTreeMap::new();
     let mut option = |name: &str, value: String| options.insert(name.to_owned(), value);
     if plan.models.contains(&Model::Torn) {
@@ -173,6 +196,9 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
         let PowerPlan { device, durability, max_drops, samples } = &plan.power;
         let rule = durability.map_or_else(String::new, |rule| format!(" by rule {rule}"));
         option("power", format!("{}{rule}, at most {max_drops} lost, {samples} samples", device.word()));
+    }
+    if let Some(phase) = phase {
+        option("phase", phase.to_owned());
     }
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
@@ -202,13 +228,12 @@ fn campaign(plan: &Plan, known: &Expected, setting: &Setting, started: CampaignS
 
 fn sweep_one(
     loaded: Loaded,
-    args: &PointArgs,
+    asked: &Asked<'_>,
     setting: &Setting,
-    command: reports::Command,
     place: &PlaceArgs,
     output: &OutputArgs,
-    record_expected: Option<&Path>,
 ) -> Result<Exit, Error> {
+    let Asked { points: args, phase, record_expected, command } = *asked;
     let run_dir = place.run_dir.as_deref();
     let tries = rundir::tries(run_dir)?;
     let plan = &plan(args, setting, rundir::campaign_of(&tries).map(|before| before.seed));
@@ -219,7 +244,9 @@ fn sweep_one(
     };
     let Loaded { resolved, programs, .. } = loaded;
     let known = resolved.expected.clone();
-    let started = campaign(plan, &known, setting, started(&resolved, &programs, command, setting, plan.seed));
+    let only = phase.map(|phase| place_of(phase, &resolved)).transpose()?;
+    let started =
+        campaign(plan, phase, &known, setting, started(&resolved, &programs, command, setting, plan.seed));
     let versions = started.tool_versions.clone();
     let (run_dir, earlier) = match run_dir.filter(|_| !tries.is_empty()) {
         Some(dir) => (dir.to_owned(), rundir::go_on(dir, tries, &started)?),
@@ -228,8 +255,9 @@ fn sweep_one(
     let mut session = Session::begin_in(run_dir, output.clone(), started)?;
     let mut recorder = Recorder::new(origin, session.run_dir()).shrinking(args.shrinking.limits());
     let stamps = setting.exec.as_ref().map(Spec::stamps).transpose()?;
-    let result = prepare(resolved, programs, setting, None, &mut session.stream).and_then(|mut prepared| {
+    let result = prepare(resolved, programs, setting, only, &mut session.stream).and_then(|mut prepared| {
         session.prepared();
+        tell_of_others(only, &prepared.ground, &mut session.stream)?;
         let fixture = prepared.ground.fixture_id;
         if let Some(recorded) = earlier.is_about_another(fixture) {
             return Err(Error::OtherCampaign {

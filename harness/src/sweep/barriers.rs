@@ -1,28 +1,19 @@
 //! What each flush of a run is good for: it is ignored, and states that are possible only then are judged. A flush without
-//! which one fails carries weight.
+//! which one fails carries weight. One with nothing of its own run before it can only be for what an earlier run left, so it
+//! is ignored in resumes as well.
 
-use std::collections::HashSet;
+mod weigh;
 
-use fault_backend::oplog::{Op, OpKind, Outcome};
-use fault_backend::power::{Power, PowerState};
-use reports::{Barrier, BarrierFailure, Event, Stream};
+use fault_backend::oplog::{Op, OpKind, OpLog, Outcome};
+use fault_backend::power::PowerState;
+use reports::{Barrier, Event, Stream};
 
-use super::judge::{self, Judged, Source};
-use super::power::{self, PowerPlan};
-use super::{Course, Plan, priority};
+use super::power::PowerPlan;
+use super::{Course, Plan};
 use crate::error::Error;
 use crate::prepare::Prepared;
-use crate::stage::recorded::volume_id;
-use crate::token::TokenKill;
-use crate::workers::{Ticket, Workers};
-
-/// States that may fail without a flush.
-struct Suspects {
-    /// In the order in which they are judged, each with whether the tool had said that it was done.
-    states: Vec<(PowerState, bool)>,
-    /// How many there are.
-    possible: u64,
-}
+use crate::workers::Workers;
+use weigh::Scales;
 
 /// Ignores each flush of each phase in turn. At most `most` states are judged for each.
 pub fn barriers(
@@ -35,10 +26,13 @@ pub fn barriers(
     let courses = super::charts(prepared, plan, stream)?;
     let workers = Workers::start(prepared, cpus, plan.jobs)?;
     for course in &courses {
-        // Contents that pass, whichever flush is ignored.
-        let mut passed = HashSet::new();
+        let mut scales = Scales::new(&workers, course, plan, most);
         for op in course.log.ops.iter().filter(|op| is_barrier(op)) {
-            let barrier = weigh(prepared, &workers, course, plan, op, most, &mut passed)?;
+            let mut barrier = described(course, op);
+            scales.weigh(&mut prepared.ground, op.number, &mut barrier)?;
+            if barrier.failure.is_none() && is_for_an_earlier_run(&course.log, op) {
+                scales.weigh_in_resumes(&mut prepared.ground, &mut barrier)?;
+            }
             prepared.ground.warn_of_room(stream)?;
             stream.emit(&Event::Barrier(barrier))?;
         }
@@ -51,101 +45,13 @@ fn is_barrier(op: &Op) -> bool {
     op.outcome == Outcome::Completed && (op.is_flush() || op.fua)
 }
 
-/// Judges states that are possible only without a flush, until one fails.
-fn weigh(
-    prepared: &mut Prepared,
-    workers: &Workers,
-    course: &Course,
-    plan: &Plan,
-    op: &Op,
-    most: usize,
-    passed: &mut HashSet<(fault_backend::ContentId, bool)>,
-) -> Result<Barrier, Error> {
-    let without = course.log.without_flush(op.number);
-    let plain = power::model(course, &course.log, plan)?;
-    let power = power::model(course, &without, plan)?;
-    let suspects = suspects(course, &plain, &power, op.number, most);
-    let mut barrier = described(course, op, suspects.possible);
-    let mut builder = power.builder();
-    let mut waiting: std::collections::VecDeque<(
-        PowerState,
-        (fault_backend::ContentId, bool),
-        Ticket<Judged>,
-    )> = Default::default();
-    let mut states = suspects.states.into_iter();
-    loop {
-        while waiting.len() < workers.narrow_window() {
-            let Some((state, done)) = states.next() else { break };
-            let mut volume = builder.materialise(&state)?;
-            if done {
-                prepared.ground.stage.fuse()?.without_scratch(&mut volume)?;
-            }
-            let key = (volume.content_id(), done);
-            if passed.contains(&key) {
-                barrier.judged += 1;
-                continue;
-            }
-            let kill = if done {
-                TokenKill::power_at_end(state.clone())
-            } else {
-                TokenKill::power(state.clone(), false)
-            };
-            let acks = course.acks_after(state.cut) as usize;
-            let source = Source {
-                volume: volume_id(&volume).unwrap_or(key.0),
-                root: volume,
-                kill,
-                runs: Vec::new(),
-                further: Vec::new(),
-                acks: course.known.acks.iter().take(acks).cloned().collect(),
-            };
-            let index = course.index;
-            let ticket = workers.submit(move |prepared| match done {
-                true => judge::judge_done(prepared, index, source),
-                false => judge::judge(prepared, index, source, false),
-            });
-            waiting.push_back((state, key, ticket));
-        }
-        let Some((state, key, ticket)) = waiting.pop_front() else { return Ok(barrier) };
-        let judgement = ticket.wait()?.judgement;
-        barrier.judged += 1;
-        if judgement.verdict.is_pass() {
-            passed.insert(key);
-            continue;
-        }
-        let kill = if key.1 { TokenKill::power_at_end(state) } else { TokenKill::power(state, false) };
-        barrier.failure = Some(BarrierFailure {
-            verdict: judgement.verdict,
-            oracle: judgement.oracle,
-            point: kill.describe(),
-            explain: judgement.explain,
-        });
-        return Ok(barrier);
-    }
+/// Whether an op is the first flush of a run that has changed nothing before it.
+fn is_for_an_earlier_run(log: &OpLog, op: &Op) -> bool {
+    op.is_flush()
+        && log.ops.iter().take_while(|one| one.number < op.number).all(|one| one.mutation().is_none())
 }
 
-/// States that are possible without a flush and not with it, those that lose least first.
-fn suspects(course: &Course, plain: &Power<'_>, power: &Power<'_>, flush: u64, most: usize) -> Suspects {
-    let only_now = |state: &PowerState| !state.is_prefix() && !plain.has(state);
-    let states: Vec<(u64, PowerState)> = (0..).zip(power.states_from(flush).filter(only_now)).collect();
-    let possible = states.len() as u64;
-    let states = priority::sort_power(states, course.log.len(), |op| course.tells(op));
-    let mut states: Vec<(PowerState, bool)> =
-        states.into_iter().take(most).map(|(_, state)| (state, false)).collect();
-    let mut at_end = Vec::new();
-    if course.durable {
-        at_end.extend(
-            power.states_at(course.log.len()).filter(|state| !plain.has(state)).map(|state| (state, true)),
-        );
-    }
-    let possible = possible + at_end.len() as u64;
-    at_end.truncate(most);
-    // What was promised is broken soonest.
-    at_end.append(&mut states);
-    Suspects { states: at_end, possible }
-}
-
-fn described(course: &Course, op: &Op, possible: u64) -> Barrier {
+fn described(course: &Course, op: &Op) -> Barrier {
     let path = op.path.as_ref().map_or_else(|| "everything".to_owned(), |path| path.display().to_string());
     let what = match op.kind {
         OpKind::Flush { ino: None, .. } => "sync of everything".to_owned(),
@@ -175,7 +81,7 @@ fn described(course: &Course, op: &Op, possible: u64) -> Barrier {
         what,
         before,
         after: around(&mut ops[at + 1..].iter()),
-        possible,
+        possible: 0,
         judged: 0,
         failure: None,
     }

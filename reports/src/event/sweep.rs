@@ -42,7 +42,8 @@ pub struct Barrier {
     pub before: Vec<String>,
     /// See `before`.
     pub after: Vec<String>,
-    /// States that are possible only without it.
+    /// States that are possible only without it; of one with nothing of its own run before it, also those of resumes that
+    /// were looked at.
     pub possible: u64,
     /// Those among them that were judged, until one failed.
     pub judged: u64,
