@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::usage::UsageError;
-use crate::{gpt, ioctl};
+use crate::{gpt, holes, ioctl};
 
 /// How often the lock is asked for, and the pause between. A resizer that is killed while it starts a program leaves
 /// the lock to that child until the program itself runs, and a resume must not fail for that.
@@ -137,7 +137,11 @@ impl Disk for FileDisk {
     }
 
     fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset_bytes)
+        let end = offset_bytes.saturating_add(buf.len() as u64);
+        match self.device {
+            None if end <= self.len_bytes => holes::read_at(&self.file, offset_bytes, buf),
+            _ => self.file.read_exact_at(buf, offset_bytes),
+        }
     }
 
     fn write_at(&self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub mod fat;
 pub mod file_disk;
 pub mod fstools;
 pub mod gpt;
+mod holes;
 mod ioctl;
 pub mod kernel;
 pub mod patch;
