@@ -236,6 +236,10 @@ pub struct PointArgs {
     /// Judge also states that are proven to be like a judged one (they differ in scratch files that no resume asks for)
     #[arg(long)]
     pub no_merge: bool,
+    /// Run directory of another sweep of the same scenario with the same tools: what recovered there is not judged again
+    /// (repeatable)
+    #[arg(long = "known", value_name = "RUN_DIR")]
+    pub known: Vec<PathBuf>,
     /// Begin no state after this time; the most telling ones come first
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub budget: Option<Duration>,

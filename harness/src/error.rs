@@ -123,6 +123,20 @@ pub enum Error {
         /// Asked for.
         found: String,
     },
+    /// A run directory says nothing of the states of this campaign.
+    #[error(
+        "what `{run_dir}` knows can't be taken over: its {what} is {recorded} and not {found}; leave out this --known"
+    )]
+    NotKnown {
+        /// Directory.
+        run_dir: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// There.
+        recorded: String,
+        /// Here.
+        found: String,
+    },
     /// Run directories that are no parts of one sweep.
     #[error(transparent)]
     Merge(#[from] MergeError),
@@ -371,6 +385,7 @@ impl Error {
             | Self::RunDirTaken(_)
             | Self::DemoDirTaken(_)
             | Self::OtherCampaign { .. }
+            | Self::NotKnown { .. }
             | Self::Merge(_)
             | Self::Compare(_) => Exit::Usage,
             Self::Exec(ExecError::NoMounts { .. }) => Exit::Lacking,

@@ -56,9 +56,28 @@ pub fn campaign_of(tries: &Tries) -> Option<&CampaignStarted> {
     })
 }
 
-/// Goes on with a campaign in its directory, if it is the same one. What was known is put aside and taken over.
-pub fn go_on(dir: &Path, tries: Tries, started: &CampaignStarted) -> Result<Earlier, Error> {
-    let mut earlier = Earlier::default();
+/// Takes over what another sweep found to recover, if the same would be found here.
+pub fn take_over(dir: &Path, started: &CampaignStarted, earlier: &mut Earlier) -> Result<(), Error> {
+    let not_known =
+        |(what, recorded, found)| Error::NotKnown { run_dir: dir.to_owned(), what, recorded, found };
+    let tries = tries(Some(dir))?;
+    let before = campaign_of(&tries)
+        .ok_or_else(|| not_known(("campaign", "not there".to_owned(), started.scenario.clone())))?;
+    if let Some(differs) = before.judges_unlike(started) {
+        return Err(not_known(differs));
+    }
+    tries.into_iter().for_each(|events| earlier.add_recovered(dir, events));
+    Ok(())
+}
+
+/// Goes on with a campaign in its directory, if it is the same one. What was known is put aside and added to what is known
+/// from elsewhere.
+pub fn go_on(
+    dir: &Path,
+    tries: Tries,
+    started: &CampaignStarted,
+    mut earlier: Earlier,
+) -> Result<Earlier, Error> {
     if let Some(before) = campaign_of(&tries) {
         let shards = |started: &CampaignStarted| format!("{:?}", started.shard);
         let differs = before

@@ -248,6 +248,47 @@ fn a_sweep_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_another_sweep_found_to_recover_is_not_judged_again() {
+    let case = Case::new(&format!("echo run >>\"$(dirname \"$0\")/runs\"{CARELESS}"));
+    let points = |name: &str| {
+        let text = fs::read_to_string(case.dir(name).join("events.jsonl")).unwrap();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut points: Vec<Value> = events.filter(|event| event["event"] == "point").collect();
+        points.iter_mut().for_each(|point| drop(point.as_object_mut().unwrap().remove("wall_ms")));
+        points
+    };
+    let runs = |name: &str, options: &[&str]| {
+        let _ = fs::remove_file(case.dir("runs"));
+        let output = case
+            .sweep(name, &[&["--live-checks", "0", "--device", "sata-512", "--no-merge"], options].concat());
+        assert!(matches!(code(&output), Some(0 | 1)), "{}", text_of(&output));
+        fs::read_to_string(case.dir("runs")).unwrap().lines().count() as u64
+    };
+    let few = runs("few", &["--model", "kill,error"]);
+    let alone = runs("alone", &["--model", "power"]);
+    let few_dir = case.dir("few").display().to_string();
+    let known = runs("known", &["--model", "power", "--known", &few_dir]);
+    assert_eq!(points("known"), points("alone"));
+    let kills =
+        points("few").iter().filter(|point| point["model"] == "kill" && point["distinct"] == true).count();
+    assert!(kills > 3 && few > 3, "{few} runs");
+    // A state that only the kills leave is not run again.
+    assert_eq!(known + kills as u64, alone, "{kills} of {few} runs were of kills");
+
+    for (name, known, what) in
+        [("none", "nowhere", "campaign is not there"), ("other", &few_dir, "fixture's content id is")]
+    {
+        if name == "other" {
+            fs::write(&case.image, [8; 64 << 10]).unwrap();
+        }
+        let output = case.sweep(name, &["--model", "kill", "--known", known]);
+        assert_eq!(code(&output), Some(2), "{}", text_of(&output));
+        assert!(text_of(&output).contains(what), "{}", text_of(&output));
+    }
+    assert!(!case.dir("none").exists());
+}
+
+#[test]
 fn a_crash_of_the_recovery_is_found_by_the_closure_alone() {
     let case = Case::new(TRUSTS_ITS_MARK);
     let output = case.sweep("plain", &["--model", "kill"]);

@@ -104,27 +104,45 @@ fn differ(
     }
 }
 
+/// The first of some values that is another one there.
+fn difference<const N: usize>(
+    ours: [(&'static str, String); N],
+    theirs: [(&'static str, String); N],
+) -> Option<(&'static str, String, String)> {
+    let pairs = ours.into_iter().zip(theirs).map(|((what, ours), (_, theirs))| (what, ours, theirs));
+    pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)
+}
+
 impl CampaignStarted {
     /// The first thing in which another campaign differs that looks at the same points, whatever its shard: what it is,
     /// this one's and the other's.
     pub fn differs_from(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let pairs = [
-            ("version of killpoint", self.killpoint.clone(), other.killpoint.clone()),
-            ("scenario", self.scenario.clone(), other.scenario.clone()),
-            ("scale", format!("{:?}", self.scale), format!("{:?}", other.scale)),
-            ("scenario's digest", self.scenario_digest.clone(), other.scenario_digest.clone()),
-            ("command", format!("{:?}", self.command), format!("{:?}", other.command)),
-            ("seam", format!("{:?}", self.seam), format!("{:?}", other.seam)),
-            ("seed", self.seed.to_string(), other.seed.to_string()),
-            ("models", self.model.join(","), other.model.join(",")),
-            ("options", format!("{:?}", self.options), format!("{:?}", other.options)),
-            (
-                "versions of the tools",
-                format!("{:?}", self.tool_versions),
-                format!("{:?}", other.tool_versions),
-            ),
-        ];
-        pairs.into_iter().find(|(_, ours, theirs)| ours != theirs)
+        let of_points = |campaign: &Self| {
+            [
+                ("command", format!("{:?}", campaign.command)),
+                ("seed", campaign.seed.to_string()),
+                ("models", campaign.model.join(",")),
+                ("options", format!("{:?}", campaign.options)),
+            ]
+        };
+        self.judges_unlike(other).or_else(|| difference(of_points(self), of_points(other)))
+    }
+
+    /// The first thing in which another campaign differs that a state's verdict depends on: what it is, this one's and the
+    /// other's.
+    pub fn judges_unlike(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let of_verdicts = |campaign: &Self| {
+            [
+                ("version of killpoint", campaign.killpoint.clone()),
+                ("scenario", campaign.scenario.clone()),
+                ("scale", format!("{:?}", campaign.scale)),
+                ("scenario's digest", campaign.scenario_digest.clone()),
+                ("seam", format!("{:?}", campaign.seam)),
+                ("planted bug", format!("{:?}", campaign.options.get("bug"))),
+                ("versions of the tools", format!("{:?}", campaign.tool_versions)),
+            ]
+        };
+        difference(of_verdicts(self), of_verdicts(other))
     }
 }
 

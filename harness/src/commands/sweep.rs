@@ -181,9 +181,9 @@ pub(super) fn power_plan(args: &PowerArgs) -> PowerPlan {
 /// The campaign that a plan is. What decides which points are looked at is told, so that one that is to go on or to be
 /// merged is known to be the same.
 fn campaign(
+    asked: &Asked<'_>,
     plan: &Plan,
-    phase: Option<&str>,
-    known: &Expected,
+    expected: &Expected,
     setting: &Setting,
     started: CampaignStarted,
 ) -> CampaignStarted {
@@ -197,8 +197,14 @@ fn campaign(
         let rule = durability.map_or_else(String::new, |rule| format!(" by rule {rule}"));
         option("power", format!("{}{rule}, at most {max_drops} lost, {samples} samples", device.word()));
     }
-    if let Some(phase) = phase {
+    if let Some(phase) = asked.phase {
         option("phase", phase.to_owned());
+    }
+    if !asked.points.known.is_empty() {
+        option(
+            "known",
+            asked.points.known.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
+        );
     }
     option("live-checks", plan.live_checks.to_string());
     if let Some(depth) = plan.closure {
@@ -216,12 +222,13 @@ fn campaign(
     if let Some(bug) = &setting.bug {
         option("bug", bug.clone());
     }
-    let asked = known.findings.iter().filter(|kind| plan.models.iter().any(|model| kind.is_of(model.name())));
+    let kinds =
+        expected.findings.iter().filter(|kind| plan.models.iter().any(|model| kind.is_of(model.name())));
     CampaignStarted {
         model: plan.models.iter().map(|model| model.name().to_owned()).collect(),
         options,
         shard: plan.shard.map(|shard| (shard.index, shard.of)),
-        expected: asked.map(|kind| reports::event::kind(&kind.phase, &kind.verdict, &kind.oracle)).collect(),
+        expected: kinds.map(|kind| reports::event::kind(&kind.phase, &kind.verdict, &kind.oracle)).collect(),
         ..started
     }
 }
@@ -243,14 +250,18 @@ fn sweep_one(
         ..origin(&loaded, plan.seed, setting)
     };
     let Loaded { resolved, programs, .. } = loaded;
-    let known = resolved.expected.clone();
+    let expected = resolved.expected.clone();
     let only = phase.map(|phase| place_of(phase, &resolved)).transpose()?;
     let started =
-        campaign(plan, phase, &known, setting, started(&resolved, &programs, command, setting, plan.seed));
+        campaign(asked, plan, &expected, setting, started(&resolved, &programs, command, setting, plan.seed));
     let versions = started.tool_versions.clone();
+    let mut known_elsewhere = Earlier::default();
+    for dir in &args.known {
+        rundir::take_over(dir, &started, &mut known_elsewhere)?;
+    }
     let (run_dir, earlier) = match run_dir.filter(|_| !tries.is_empty()) {
-        Some(dir) => (dir.to_owned(), rundir::go_on(dir, tries, &started)?),
-        None => (rundir::make(run_dir, &resolved.scenario.name)?, Earlier::default()),
+        Some(dir) => (dir.to_owned(), rundir::go_on(dir, tries, &started, known_elsewhere)?),
+        None => (rundir::make(run_dir, &resolved.scenario.name)?, known_elsewhere),
     };
     let mut session = Session::begin_in(run_dir, output.clone(), started)?;
     let mut recorder = Recorder::new(origin, session.run_dir()).shrinking(args.shrinking.limits());
@@ -267,11 +278,19 @@ fn sweep_one(
                 found: fixture.to_string(),
             });
         }
+        if let Some((run_dir, recorded)) = earlier.has_of_another(fixture) {
+            return Err(Error::NotKnown {
+                run_dir: run_dir.to_owned(),
+                what: "fixture's content id",
+                recorded: recorded.to_owned(),
+                found: fixture.to_string(),
+            });
+        }
         prepared.ground.watch_room(session.run_dir(), place.min_free);
         let stream = &mut session.stream;
         sweep::sweep(&mut prepared, plan, &setting.cpus, &earlier, &mut recorder, stream)?;
         match record_expected {
-            Some(path) => expected::write(path, &known, versions, &session.stream.tally().findings),
+            Some(path) => expected::write(path, &expected, versions, &session.stream.tally().findings),
             None => Ok(()),
         }
     });

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fault_backend::ContentId;
@@ -24,6 +25,8 @@ pub struct Earlier {
     runs: HashMap<(String, String), Known>,
     /// Content id of the fixture, where anything was judged.
     fixture: Option<String>,
+    /// The same of sweeps of which something was taken over, each with its run directory.
+    others: Vec<(PathBuf, String)>,
 }
 
 /// What is known of a state.
@@ -88,9 +91,27 @@ impl Earlier {
         }
     }
 
+    /// Takes in what a try of another sweep found to recover; of what fails there, the points and what is kept are its own.
+    pub fn add_recovered(&mut self, run_dir: &Path, events: Vec<Event>) {
+        let mut other = Self::default();
+        other.add(events);
+        self.others.extend(other.fixture.map(|fixture| (run_dir.to_owned(), fixture)));
+        for (state, known) in other.states {
+            if known.judged.judgement.verdict.is_pass() {
+                self.states.entry(state).or_insert(known);
+            }
+        }
+    }
+
     /// The content id of the fixture that this is about, where it is not this one.
     pub fn is_about_another(&self, fixture: ContentId) -> Option<&str> {
         self.fixture.as_deref().filter(|known| *known != fixture.to_string())
+    }
+
+    /// As [`Earlier::is_about_another`], of what was taken over, and from where.
+    pub fn has_of_another(&self, fixture: ContentId) -> Option<(&Path, &str)> {
+        let other = self.others.iter().find(|(_, known)| *known != fixture.to_string())?;
+        Some((&other.0, &other.1))
     }
 
     /// What is known of a phase's state.
