@@ -110,7 +110,7 @@ pub enum Error {
     DemoOtherwise(&'static str),
     /// The run directory is another campaign's.
     #[error(
-        "`{run_dir}` holds another campaign, whose {what} is {recorded} and not {found}: name another directory with \
+        "`{run_dir}` holds another campaign ({what}: {recorded} there, {found} here): name another directory with \
          --run-dir, or ask for the same again"
     )]
     OtherCampaign {
@@ -125,7 +125,7 @@ pub enum Error {
     },
     /// A run directory says nothing of the states of this campaign.
     #[error(
-        "what `{run_dir}` knows can't be taken over: its {what} is {recorded} and not {found}; leave out this --known"
+        "what `{run_dir}` knows can't be taken over ({what}: {recorded} there, {found} here): leave out this --known"
     )]
     NotKnown {
         /// Directory.

@@ -62,7 +62,7 @@ pub fn take_over(dir: &Path, started: &CampaignStarted, earlier: &mut Earlier) -
         |(what, recorded, found)| Error::NotKnown { run_dir: dir.to_owned(), what, recorded, found };
     let tries = tries(Some(dir))?;
     let before = campaign_of(&tries)
-        .ok_or_else(|| not_known(("campaign", "not there".to_owned(), started.scenario.clone())))?;
+        .ok_or_else(|| not_known(("campaign", "none".to_owned(), started.scenario.clone())))?;
     if let Some(differs) = before.judges_unlike(started) {
         return Err(not_known(differs));
     }
@@ -79,7 +79,9 @@ pub fn go_on(
     mut earlier: Earlier,
 ) -> Result<Earlier, Error> {
     if let Some(before) = campaign_of(&tries) {
-        let shards = |started: &CampaignStarted| format!("{:?}", started.shard);
+        let shards = |started: &CampaignStarted| {
+            started.shard.map_or_else(|| "none".to_owned(), |(index, of)| format!("{index}/{of}"))
+        };
         let differs = before
             .differs_from(started)
             .or((before.shard != started.shard).then(|| ("shard", shards(before), shards(started))));

@@ -104,6 +104,12 @@ fn differ(
     }
 }
 
+/// Options in words: `live-checks 3; torn PerWrite(4) by Page`.
+fn options(campaign: &CampaignStarted) -> String {
+    let options = campaign.options.iter().map(|(name, value)| format!("{name} {value}"));
+    options.collect::<Vec<_>>().join("; ")
+}
+
 /// The first of some values that is another one there.
 fn difference<const N: usize>(
     ours: [(&'static str, String); N],
@@ -122,7 +128,7 @@ impl CampaignStarted {
                 ("command", format!("{:?}", campaign.command)),
                 ("seed", campaign.seed.to_string()),
                 ("models", campaign.model.join(",")),
-                ("options", format!("{:?}", campaign.options)),
+                ("options", options(campaign)),
             ]
         };
         self.judges_unlike(other).or_else(|| difference(of_points(self), of_points(other)))

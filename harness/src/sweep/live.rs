@@ -43,10 +43,14 @@ pub fn check(
     if plan.live_checks == 0 {
         return Ok(());
     }
-    if known.varies == Varies::InOrder {
+    let why = match known.varies {
+        Varies::InOrder => Some("its uninterrupted runs differ in their ops"),
+        Varies::Unasked => Some("the scenario compares no bytes"),
+        _ => None,
+    };
+    if let Some(why) = why {
         let what = format!(
-            "phase `{}`: live kills, since its uninterrupted runs differ in their ops; its states are those of its first \
-             run",
+            "phase `{}`: live kills, since {why}; its states are those of its first run",
             known.phase.name
         );
         return Ok(stream.emit(&Event::NotTested { what })?);
@@ -106,7 +110,7 @@ fn agree(varies: Varies, live: &Volume, recorded: &Volume, others: &[Volume]) ->
         // What a tool names at random below its scratch directory has another name each time.
         Varies::InScratch => Ok(volume_id(live) == volume_id(recorded)),
         Varies::InPayload => agree_where_recordings_do(live, recorded, others),
-        Varies::No | Varies::InOrder | Varies::Mapped => Ok(false),
+        Varies::No | Varies::InOrder | Varies::Unasked | Varies::Mapped => Ok(false),
     }
 }
 
