@@ -317,9 +317,23 @@ fn what_a_tool_did_not_flush_at_its_end_is_found_within_any_budget() {
     let report = place.report(&format!("mixed-layout{}", options.concat()));
     let finding = &report["findings"][0];
     assert_eq!(finding["oracle"], "durable", "{report:#}");
-    let missing = "there is no flush between op 1663 (primary GPT array, shrinkPartitions) and op 1664 (primary GPT header";
+    let missing = "there is no flush after op 1663 (primary GPT array, shrinkPartitions) before the tool says that it is done";
     assert!(finding["explain"].as_str().is_some_and(|text| text.contains(missing)), "{report:#}");
     assert!(report["not_tested"].to_string().contains("budget left no time"), "{report:#}");
+}
+
+/// The lost write and the one that must not come before it is durable: the missing flush is between them.
+#[test]
+fn a_flush_that_is_missing_between_the_copies_of_a_table_is_named() {
+    let place = Place::new();
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/one-move.toml");
+    let options = ["--model", "power", "--no-shrink", "--bug", "no-flush-backup", "--seed", "1"];
+    let output = place.run("bug", &[&["sweep", scenario], &options[..]].concat());
+    assert_eq!(code(&output), Some(1), "{}", text_of(&output));
+    let report = place.report("bug");
+    let explain = report["findings"][0]["explain"].as_str().unwrap_or_default();
+    let missing = "there is no flush between op 2 (backup GPT array, createPartitions) and op 4 (primary GPT array, createP";
+    assert!(explain.contains(missing), "{report:#}");
 }
 
 #[test]

@@ -87,25 +87,25 @@ fn described(course: &Course, op: &Op) -> Barrier {
     }
 }
 
-/// What a power cut that leads to a failure says of the run: between which two ops a flush would have ruled it out.
+/// What a power cut that leads to a failure says of the run: between which two ops any flush of what was lost would have ruled
+/// it out, which are the last one that is lost and the last one that is there; or that there is none before the tool says
+/// that it is done.
 pub(super) fn missing(course: &Course, state: &PowerState, done: bool) -> Option<String> {
     let torn = state.torn.map(|torn| torn.op);
-    let is_lost = |number: u64| state.dropped.binary_search(&number).is_ok() || torn == Some(number);
+    let is_lost = |number: &u64| state.dropped.binary_search(number).is_ok() || torn == Some(*number);
     let changes = |number: &u64| course.log.op(*number).is_some_and(|op| op.mutation().is_some());
     let named = |number: u64| match course.log.op(number) {
         Some(op) => format!("op {number} ({}, {})", course.regions.of(op).name, op.step),
         None => format!("op {number}"),
     };
-    let changing: Vec<u64> = (1..=state.cut).filter(changes).collect();
-    let pair = changing.windows(2).rev().find(|pair| is_lost(pair[0]) && !is_lost(pair[1]));
-    match pair {
-        Some(pair) => Some(format!("there is no flush between {} and {}", named(pair[0]), named(pair[1]))),
-        None if done => {
-            let last = changing.iter().rev().find(|number| is_lost(**number))?;
-            Some(format!("there is no flush after {} before the tool says that it is done", named(*last)))
-        }
-        None => None,
+    let last = |before: u64, lost: bool| (1..before).rev().find(|n| changes(n) && is_lost(n) == lost);
+    if done {
+        let lost = last(state.cut + 1, true)?;
+        return Some(format!("there is no flush after {} before the tool says that it is done", named(lost)));
     }
+    let there = last(state.cut + 1, false)?;
+    let lost = last(there, true)?;
+    Some(format!("there is no flush between {} and {}", named(lost), named(there)))
 }
 
 /// What barriers need of a plan: the power model alone.
