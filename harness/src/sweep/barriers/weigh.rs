@@ -26,14 +26,17 @@ use crate::workers::{Ticket, Workers};
 /// Resumes in which a flush is ignored, at most.
 const RESUMES_MAX: usize = 64;
 
+/// What tells states apart: the same content has to hold more once the tool has acknowledged more, or said that it was done.
+type Key = (ContentId, usize, bool);
+
 /// Weighs the flushes of one phase.
 pub(super) struct Scales<'a> {
     workers: &'a Workers,
     course: &'a Course,
     plan: &'a Plan,
     most: usize,
-    /// Contents that pass, whichever flush is ignored, each with whether the tool had said that it was done.
-    passed: HashSet<(ContentId, bool)>,
+    /// States that pass, whichever flush is ignored.
+    passed: HashSet<Key>,
 }
 
 /// A run whose flushes are ignored in turn.
@@ -147,7 +150,7 @@ impl<'a> Scales<'a> {
         let suspects = self.suspects(&plain, &power, &without, flush, most);
         barrier.possible += suspects.possible;
         let mut builder = power.builder();
-        let mut waiting: VecDeque<(Suspect, ContentId, Ticket<Judged>)> = VecDeque::new();
+        let mut waiting: VecDeque<(Suspect, Key, Ticket<Judged>)> = VecDeque::new();
         let mut states = suspects.states.into_iter();
         loop {
             while waiting.len() < self.workers.narrow_window() {
@@ -157,23 +160,24 @@ impl<'a> Scales<'a> {
                     ground.stage.fuse()?.without_scratch(&mut volume)?;
                 }
                 let id = volume.content_id();
-                if self.passed.contains(&(id, suspect.done)) {
+                let source = self.source(history, &suspect, volume, id);
+                let key = (id, source.acks.len(), suspect.done);
+                if self.passed.contains(&key) {
                     barrier.judged += 1;
                     continue;
                 }
-                let source = self.source(history, &suspect, volume, id);
                 let (index, done) = (self.course.index, suspect.done);
                 let ticket = self.workers.submit(move |prepared| match done {
                     true => judge::judge_done(prepared, index, source),
                     false => judge::judge(prepared, index, source, false),
                 });
-                waiting.push_back((suspect, id, ticket));
+                waiting.push_back((suspect, key, ticket));
             }
-            let Some((suspect, id, ticket)) = waiting.pop_front() else { return Ok(()) };
+            let Some((suspect, key, ticket)) = waiting.pop_front() else { return Ok(()) };
             let judgement = ticket.wait()?.judgement;
             barrier.judged += 1;
             if judgement.verdict.is_pass() {
-                self.passed.insert((id, suspect.done));
+                self.passed.insert(key);
                 continue;
             }
             let kills = history.kill.iter().cloned().chain([suspect.kill()]);
